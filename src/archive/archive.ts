@@ -1,5 +1,5 @@
 /**
- * The archive: the relay's own copies of a run's pictures, film and files, for when Skyvern no longer has them.
+ * The archive: the relay's own copies of a run's pictures, recording and files, for when Skyvern no longer has them.
  *
  * A run is queued in the transaction that settles it, and leaves the queue when every wanted artifact is copied or
  * cannot be. A copy counts from the moment its row is written, after its bytes are complete on the disk or in the
@@ -20,7 +20,7 @@ export interface ArchiveDeps {
   store: Pick<RunStore, "run"> & ArchiveStore;
   /** Reads from Skyvern only, never from the copies. */
   media: Pick<Media, "fetch">;
-  /** The run's artifacts, read from Skyvern if need be; never fails. */
+  /** Lists the run's artifacts, from Skyvern where they are not known. Never rejects. */
   enrich(run: Run, signal: AbortSignal): Promise<{ artifacts: Artifact[]; status: ArtifactsStatus }>;
   blobs: BlobStore;
   /** The folder for files in progress, on the same disk as the folder of copies. */

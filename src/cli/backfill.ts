@@ -19,7 +19,7 @@ import { createSqlStore } from "../store/sql-store.ts";
 import { using } from "./database.ts";
 import { EXIT, type AddCommand, type Shell } from "./command.ts";
 import { MOMENT, parseMoment } from "./time-options.ts";
-import { bar, count, progressLine } from "./progress.ts";
+import { bar, countRuns, progressLine } from "./progress.ts";
 
 export const addBackfill: AddCommand = ({ command, configured, shell }) =>
   command("backfill", "fill in past runs from Skyvern's list; known runs are skipped")
@@ -169,15 +169,21 @@ function renderSummary(tally: Tally, { deliver, dryRun }: BackfillPlan, config: 
   const { added, known, elsewhere, recent, unreadable, blocked } = tally;
   const relayed = deliver ? ", and the relay delivers them" : ", and nothing is delivered";
   const lines: [number | true, string][] = [
-    [true, `${count(added)} ${dryRun ? "would be" : added === 1 ? "was" : "were"} filled in${dryRun ? "" : relayed}.`],
-    [known, `${count(known)} known already.`],
-    [elsewhere, `${count(elsewhere)} whose webhook does not lead to ${config.publicUrl}: --scope all takes them too.`],
-    [recent, `${count(recent)} ended too recently and are left to the running relay.`],
+    [
+      true,
+      `${countRuns(added)} ${dryRun ? "would be" : added === 1 ? "was" : "were"} filled in${dryRun ? "" : relayed}.`,
+    ],
+    [known, `${countRuns(known)} known already.`],
+    [
+      elsewhere,
+      `${countRuns(elsewhere)} whose webhook does not lead to ${config.publicUrl}: --scope all takes them too.`,
+    ],
+    [recent, `${countRuns(recent)} ended too recently and are left to the running relay.`],
     [
       blocked,
-      `${count(blocked)} whose webhook address has a host that Skyvern blocks: it lists them and does not show them.`,
+      `${countRuns(blocked)} whose webhook address has a host that Skyvern blocks: it lists them and does not show them.`,
     ],
-    [unreadable, `${count(unreadable)} that Skyvern does not find or the relay does not recognize.`],
+    [unreadable, `${countRuns(unreadable)} that Skyvern does not find or the relay does not recognize.`],
   ];
   return lines.flatMap(([applies, text]) => (applies ? [`${text}\n`] : [])).join("");
 }
@@ -187,7 +193,7 @@ const reachedText = ({ reached }: Tally): string =>
   "run it again to continue.";
 
 function renderProgress(progress: Progress): string {
-  if (progress.doing === "listing") return `Reading Skyvern's list: ${count(progress.rows)}`;
+  if (progress.doing === "listing") return `Reading Skyvern's list: ${countRuns(progress.rows)}`;
   if (progress.doing === "waiting") return `Waiting: ${progress.reason.slice(0, 100)}`;
-  return `${bar(progress.done, progress.of)} ${progress.done} of ${count(progress.of)}`;
+  return `${bar(progress.done, progress.of)} ${progress.done} of ${countRuns(progress.of)}`;
 }

@@ -12,7 +12,7 @@ import { load, refuse } from "./configuration.ts";
 import { describeFollowing, describeRetention } from "./greeting.ts";
 import { withDatabase } from "./database.ts";
 import { parseSpan } from "./time-options.ts";
-import { count, progressLine } from "./progress.ts";
+import { countRuns, progressLine } from "./progress.ts";
 
 /** The options as commander reads them. */
 interface CheckOptions {
@@ -106,7 +106,7 @@ function simulate(
     for await (const page of readPages(store, { ...span, until }, shell.stopped)) {
       for (const { state } of page) simulation.add(state.run);
       read += page.length;
-      line.show(`Reading the history: ${count(read)}`);
+      line.show(`Reading the history: ${countRuns(read)}`);
     }
     line.clear();
     if (shell.stopped.aborted) {
@@ -126,7 +126,7 @@ function simulationText({ runs, routes, sinks, nobody }: Simulated, since: strin
   const when = since === null ? "" : ` since ${since}`;
   if (runs === 0) return `There is no final run${when}: nothing to try the routes on.\n`;
   const lines = [
-    `Of ${count(runs)}${when}, with the outcome each has now, this configuration would have sent`,
+    `Of ${countRuns(runs)}${when}, with the outcome each has now, this configuration would have sent`,
     ...sinks.map(({ sink, kind, runs: matched }) => `  ${matched} of ${runs} to ${sink} (${kind})`),
     `  ${nobody.runs} of ${runs} to no sink${renderExamples(nobody.examples)}`,
     "by these routes:",

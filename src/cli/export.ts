@@ -28,7 +28,7 @@ import type { Store } from "../store/store.ts";
 import { EXIT, type AddCommand, type Shell } from "./command.ts";
 import { using } from "./database.ts";
 import { parseSpan } from "./time-options.ts";
-import { bar, count, progressLine } from "./progress.ts";
+import { bar, countRuns, progressLine } from "./progress.ts";
 
 /** The options as commander reads them. */
 interface ExportOptions {
@@ -110,14 +110,14 @@ async function exportCommand(options: ExportOptions, deps: ExportDeps): Promise<
       if (plan.format === "csv" && out.isFile && options.bom !== false) out.write(BYTE_ORDER_MARK);
       const about = shell.terminal === true ? await estimate(plan.filter, store, deps.runtime.now()) : null;
       const runs = await write(plan, store, deps, out.write, (done) =>
-        line.show(`Writing: ${about === null ? "" : `${bar(done, about)} `}${count(done)}`),
+        line.show(`Writing: ${about === null ? "" : `${bar(done, about)} `}${countRuns(done)}`),
       );
       line.clear();
       if (shell.stopped.aborted) throw new Error("it was stopped before the end");
       out.end();
       if (to === undefined) return EXIT.done;
       if (options.json === true) shell.stdout(`${JSON.stringify({ file: to, format: plan.format, runs })}\n`);
-      else shell.stdout(`${count(runs)} in ${to}.\n`);
+      else shell.stdout(`${countRuns(runs)} in ${to}.\n`);
       return EXIT.done;
     } catch (error) {
       line.clear();

@@ -47,7 +47,7 @@ export function isSafe(address: string): boolean {
 
 /** How the relay finds runs. */
 export function describeFollowing({ reconcile, keys, publicUrl }: Config): string {
-  if (reconcile === null) return "by webhook alone";
+  if (reconcile === null) return "only by webhook";
   const every = formatDuration(reconcile.everyMs);
   if (reconcile.scope === "mine" && !reconcile.hasWebhooks)
     return `those whose webhook_url leads to ${publicUrl}, of Skyvern's list, which the relay reads every ${every}`;

@@ -23,4 +23,4 @@ export function bar(done: number, of: number): string {
   return `[${"#".repeat(filled)}${"-".repeat(WIDTH - filled)}]`;
 }
 
-export const count = (runs: number): string => `${runs} ${runs === 1 ? "run" : "runs"}`;
+export const countRuns = (runs: number): string => `${runs} ${runs === 1 ? "run" : "runs"}`;

@@ -19,7 +19,7 @@ export const addTail: AddCommand = ({ command, configured, shell }) =>
   command("tail", "follow the runs and deliveries of the running relay until Ctrl-C")
     .option("--status <status...>", "runs with one of these outcomes, and their deliveries")
     .option("--workflow <id...>", "runs of these workflows (permanent id or title), and their deliveries")
-    .option("--sink <name...>", "deliveries to these sinks alone")
+    .option("--sink <name...>", "only deliveries to these sinks")
     .option("--url <url>", "the relay's address; default: this machine, PORT")
     .option("--json", "a JSON object a line, as GET /v1/events has them")
     .action(

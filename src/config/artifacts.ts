@@ -1,5 +1,5 @@
 /**
- * The parts of relay.yaml about pictures, film and files: what messages carry, how long links live, and what is
+ * The parts of relay.yaml about pictures, recordings and files: what messages carry, how long links live, and what is
  * archived.
  */
 import type { S3Settings } from "../net/s3.ts";

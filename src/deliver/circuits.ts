@@ -51,7 +51,7 @@ export function createCircuits({ store, log, fleet, scheduleMs }: CircuitsDeps) 
       try {
         known = await all();
       } catch {
-        // What was known before has to do.
+        // The circuits as last read are used.
       }
     },
     /** The circuit after an outcome, which is saved with the attempt. */

@@ -78,7 +78,7 @@ async function attemptAndPlan(
   };
   if (outcome.kind === "retry" && outcome.retryAfterMs !== undefined) {
     lane.pausedUntil = finishedAt + Math.min(outcome.retryAfterMs, LONGEST_PAUSE_MS);
-    if (deps.fleet) await tellPause(deps, lane);
+    if (deps.fleet) await sharePause(deps, lane);
   }
   logAttempt(deps, claimed, attempt);
   traceAttempt(deps.trace ?? null, claimed, attempt);
@@ -164,7 +164,7 @@ async function recordWithRetries(
 }
 
 /** Other relays should keep the pause as well. If that fails, the sink will ask each of them. */
-async function tellPause({ store, log }: DeliverDeps, { sink, pausedUntil }: LaneState): Promise<void> {
+async function sharePause({ store, log }: DeliverDeps, { sink, pausedUntil }: LaneState): Promise<void> {
   await store.pause(destinationOf(sink), pausedUntil).catch((error: unknown) => {
     log.warn("delivery.pause_not_shared", { sink: sink.name, error: String(error) });
   });

@@ -173,12 +173,12 @@ export interface KnownDetails {
 const linkOr = (key: ArtifactKey | null, link: (key: ArtifactKey) => string): string | null =>
   key === null ? null : link(key);
 
-/** The key of a run's film; null when it has none, or only one without bytes. */
+/** The key of a run's recording; null when it has none, or only one without bytes. */
 export function recordingOf({ recording }: Run, artifacts: readonly Artifact[]): ArtifactKey | null {
-  const films = artifacts.filter(({ type }) => type === "recording");
-  const own = films.find(({ artifact_id }) => artifact_id === recording) ?? films.at(-1);
+  const recordings = artifacts.filter(({ type }) => type === "recording");
+  const own = recordings.find(({ artifact_id }) => artifact_id === recording) ?? recordings.at(-1);
   if (recording !== null && own?.empty !== true) return recording;
-  return films.findLast(({ empty }) => empty !== true)?.artifact_id ?? null;
+  return recordings.findLast(({ empty }) => empty !== true)?.artifact_id ?? null;
 }
 
 const NO_TIMELINE: Timeline = { blocks: [], omitted: 0 };

@@ -225,7 +225,7 @@ export interface RunState {
   unrouted?: true;
   /** Sinks were chosen without Skyvern's answer. Those that the routes add once it answers get the outcome then. */
   guessed?: true;
-  /** The outcome that the run had before a later run attempt began all the same, as long as that one has not ended. */
+  /** The outcome that the run had before a later run attempt began after all, as long as that one has not ended. */
   ended?: string;
 }
 

@@ -11,8 +11,8 @@ const OPTIONAL: ReadonlySet<string> = new Set(["parent", "schedule", "tags"] sat
 /** `organizations`: those of the keys, null where a key does not say. */
 export function findUnmatched(routes: readonly Route[], organizations: readonly (string | null)[]): string[] {
   const looks: Record<string, Look> = {
-    channel: (value) => (/^[\w*-]+$/.test(value) ? null : "a channel has letters, digits, _ and - alone"),
-    run_type: lookAtRunType,
+    channel: (value) => (/^[\w*-]+$/.test(value) ? null : "a channel has only letters, digits, _ and -"),
+    run_type: findRunTypeMistake,
     organization: (value) =>
       organizations.some((own) => own === null || fits(value, own)) ? null : "no key is of such an organization",
     attempts: (value) => (/^(?:<=?\s*0|<\s*1|=?\s*0)$/.test(value.trim()) ? "attempts count from 1" : null),
@@ -35,11 +35,11 @@ export function findUnmatched(routes: readonly Route[], organizations: readonly 
   return notes;
 }
 
-/** A new type of Skyvern's is no mistake. These are none: what a run is called elsewhere, and what no name holds. */
-function lookAtRunType(value: string): string | null {
+/** Says why a run type can match nothing. An unknown one may be new at Skyvern, and is no mistake. */
+function findRunTypeMistake(value: string): string | null {
   if (/^workflows?$/i.test(value)) return "Skyvern's run type of a workflow is workflow_run";
   if (/^tasks?$/i.test(value)) return "Skyvern's run types of tasks are task_v1, task_v2, …: task* fits them";
-  return /^[\w*]+$/.test(value) ? null : "a run type has letters, digits and _ alone";
+  return /^[\w*]+$/.test(value) ? null : "a run type has only letters, digits and _";
 }
 
 function unmatchedIn(field: string, values: readonly string[], look: Look): string[] {

@@ -76,7 +76,7 @@ export class RelayObject extends DurableObject<Bindings> {
 }
 
 /**
- * Opens the store, takes up what an earlier life left, and sees to it that an alarm is set. Rejects on a wrong
+ * Opens the store, reclaims what an earlier life of the object left, and sets the alarm. Rejects on a wrong
  * configuration.
  */
 export async function begin(storage: Storage, env: Bindings, runtime: Runtime): Promise<Life> {

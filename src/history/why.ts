@@ -125,7 +125,7 @@ function describeNone(routes: Why["routes"], circuits: SummaryInput["circuits"])
 }
 
 const howToSend = (runId: string, sinks: readonly string[], isByRoutes: boolean): string =>
-  `To send it all the same: ${redeliverCommand(runId, sinks[0])}` +
+  `To send it anyway: ${redeliverCommand(runId, sinks[0])}` +
   `${sinks.length > 1 ? ` (there are ${sinks.join(", ").replace(/, ([^,]*)$/, " and $1")})` : ""}.` +
   (isByRoutes ? " To change what later runs do: routes in relay.yaml." : "");
 

@@ -83,8 +83,8 @@ export const parseBearer = (header: string | undefined): string | null =>
 export const CLOSED = "Set RELAY_TOKEN to open the history API, the metrics and the web page.";
 
 const WRONG =
-  "This token is not the relay's. It is what RELAY_TOKEN says or, without it, what the file relay.token beside the " +
-  "database holds.";
+  "This is not the relay's token. Use the value of RELAY_TOKEN or, if that is not set, the content of relay.token " +
+  "beside the database.";
 
 /**
  * Requires a bearer token. Without any configured token it lets nobody in, and the answer names the variable to set.

@@ -30,7 +30,7 @@ export function createAddresses(publicUrl: () => string): Addresses {
   };
 }
 
-/** By its name alone: a public name may have a private address all the same. */
+/** Looks at the name only: a public name may still have a private address. */
 export function isPrivateHost(hostname: string): boolean {
   const host = bareHost(hostname).replace(/\.$/, "").toLowerCase();
   if (isIP(host) !== 0) return refusedRange(host, []) !== null;

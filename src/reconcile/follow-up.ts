@@ -47,7 +47,7 @@ export async function followUpDue(deps: FollowUpDeps, signal: AbortSignal): Prom
   for (const { run: before, failures } of due) {
     const { run_id: runId } = before.state.run;
     const run = isUnrouted(before) ? ((await deps.store.run(runId)) ?? before) : before;
-    const dispute = hasOthers ? await lookAtDispute(deps, runId, signal) : { settled: 0, asked: true };
+    const dispute = hasOthers ? await askWhoseRun(deps, runId, signal) : { settled: 0, asked: true };
     // Settling changed the run: it stays due, unless that planned another time, and is looked at as it is then.
     if (dispute.settled > 0) continue;
     const next = unanswered.has(runId)
@@ -96,7 +96,7 @@ async function routeWaiting(
 }
 
 /** A bug with one run must not stop the others. */
-async function lookAtDispute(deps: FollowUpDeps, runId: string, signal: AbortSignal) {
+async function askWhoseRun(deps: FollowUpDeps, runId: string, signal: AbortSignal) {
   try {
     return await settleDispute(deps, runId, signal);
   } catch (error) {
@@ -121,7 +121,7 @@ interface Due {
 /** Looks after one run, unless a dispute about it is to be settled first. When to look again. */
 async function nextLook(deps: FollowUpDeps, { known, failures, isDisputed }: Due, signal: AbortSignal): Promise<Next> {
   const { run } = known.state;
-  if (!isDisputed && !isFinal(run)) return lookAtAttempt(deps, known, failures, signal);
+  if (!isDisputed && !isFinal(run)) return askForAttempt(deps, known, failures, signal);
   const isDone = !isDisputed && (await lookAfter(deps, known, signal));
   const now = deps.runtime.now();
   if (isDone) return { at: artifactsDueAt(run, now), failures: 0 };
@@ -131,7 +131,7 @@ async function nextLook(deps: FollowUpDeps, { known, failures, isDisputed }: Due
 }
 
 /** Faults of the storage and bugs must not end the follow-up of an awaited run. */
-async function lookAtAttempt(deps: FollowUpDeps, { state }: StoredRun, failures: number, signal: AbortSignal) {
+async function askForAttempt(deps: FollowUpDeps, { state }: StoredRun, failures: number, signal: AbortSignal) {
   const [organization = null] = state.owners;
   try {
     return await awaitAttempt(deps, { run: state.run, organization, failures }, signal);

@@ -84,7 +84,7 @@ interface ListLook {
   alreadyChecked: AlreadyChecked;
   /** When the list was last read down to the lookback, epoch ms. */
   wholeAt: number;
-  /** {@link progressOf} each run that the last look listed. Nothing of it was left to do. */
+  /** The {@link progressOf} of each run that was listed by the last look which left nothing to do. */
   listed: ReadonlyMap<string, string>;
   /** Runs that were still going at the last look. */
   open: ReadonlyMap<string, SkyvernRunRow>;

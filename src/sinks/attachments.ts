@@ -17,7 +17,7 @@ export interface Evidence {
   limits: { each: number; total: number };
   /** A signal that aborts with the attempt's, or earlier, so that time remains to send the message itself. */
   inTime(signal: AbortSignal): AbortSignal;
-  /** Reads bytes within the same time limit. `type` is judged by the bytes, null for neither picture nor film. */
+  /** Reads bytes within the same time limit. `type` is judged by the bytes, null for neither picture nor recording. */
   read(key: ArtifactKey, maxBytes: number, signal: AbortSignal): Promise<EvidenceBytes>;
 }
 

@@ -163,7 +163,7 @@ function describeFailure({ failure, status, blocks, finished_at }: Report, most:
         ? null
         : `its ${typeName(type).replace(/^[A-Z](?=[a-z ])/, (letter) => letter.toLowerCase())} block`;
   const reason = plainReason(given);
-  // It says nothing, and less beside others.
+  // UNKNOWN tells a reader nothing.
   const known = categories.filter((category) => category !== "UNKNOWN");
   const at = place === null ? null : `${label} at ${place}`;
   return { ...rest, reason: reason === null ? NO_REASON : cut(reason, most), categories: known, at };

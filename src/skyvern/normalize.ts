@@ -39,7 +39,7 @@ export const isDeliveryFailure = (payload: Payload): boolean =>
 
 /** Payload → Run, for every era and family of payload. Pure; cannot fail. `status` is as reported; settling decides. */
 export function normalize(payload: Payload, origin: ReceiptOrigin): Run {
-  const runType = text(payload.run_type) ?? inferRunType(payload.id);
+  const runType = cleanText(payload.run_type) ?? inferRunType(payload.id);
   const kind = runType.includes("workflow") || payload.id === payload.workflow_run_id ? "workflow" : "task";
   const request = payload.run_request;
   const attempts = readAttempts(payload);
@@ -52,27 +52,27 @@ export function normalize(payload: Payload, origin: ReceiptOrigin): Run {
     status: clean(payload.status),
     reported_status: clean(payload.status),
     source: origin.source,
-    organization_id: origin.organization ?? text(payload.organization_id),
+    organization_id: origin.organization ?? cleanText(payload.organization_id),
     channel: origin.channel,
-    title: text(payload.workflow_title) ?? text(payload.title) ?? text(request?.title),
-    prompt: text(payload.prompt) ?? text(request?.prompt),
-    url: text(payload.url) ?? text(request?.url),
-    summary: text(payload.summary),
-    app_url: text(payload.app_url),
+    title: cleanText(payload.workflow_title) ?? cleanText(payload.title) ?? cleanText(request?.title),
+    prompt: cleanText(payload.prompt) ?? cleanText(request?.prompt),
+    url: cleanText(payload.url) ?? cleanText(request?.url),
+    summary: cleanText(payload.summary),
+    app_url: cleanText(payload.app_url),
     workflow: toWorkflow(payload, kind),
     output: pickOutput(payload),
     failure: toFailure(payload),
     parameters: payload.parameters ?? request?.parameters ?? null,
     files: toFiles(payload),
-    recording: text(payload.recording_url) === null ? null : toKey(payload.recording_url ?? "", "recording"),
+    recording: cleanText(payload.recording_url) === null ? null : toKey(payload.recording_url ?? "", "recording"),
     screenshots: toScreenshotKeys(payload),
     step_count: payload.step_count ?? payload.total_steps ?? null,
-    parent: text(payload.parent_workflow_run_id),
-    trigger: text(payload.trigger_type) ?? (payload.id.startsWith("wr_sched_") ? "scheduled" : null),
-    schedule: text(payload.workflow_schedule_id),
+    parent: cleanText(payload.parent_workflow_run_id),
+    trigger: cleanText(payload.trigger_type) ?? (payload.id.startsWith("wr_sched_") ? "scheduled" : null),
+    schedule: cleanText(payload.workflow_schedule_id),
     tags: null,
-    retried_from: text(payload.retried_from_workflow_run_id),
-    retried_by: text(payload.retried_by_workflow_run_id),
+    retried_from: cleanText(payload.retried_from_workflow_run_id),
+    retried_by: cleanText(payload.retried_by_workflow_run_id),
     children: kind === "workflow" ? listChildren(pickOutput(payload)) : [],
     credits: payload.credits_used ?? null,
     ai_fallback: toFlag(payload.script_run?.["ai_fallback_triggered"]),
@@ -149,12 +149,12 @@ function readAttempts({ attempts }: Payload): RunAttempt[] {
 
 const toAttempt = (number: number, row: PayloadAttempt): RunAttempt => ({
   attempt: number,
-  status: text(row.status) ?? "",
-  reason: text(row.failure_reason),
-  codes: [...new Set((row.error_codes ?? []).map(text).filter((code) => code !== null))],
+  status: cleanText(row.status) ?? "",
+  reason: cleanText(row.failure_reason),
+  codes: [...new Set((row.error_codes ?? []).map(cleanText).filter((code) => code !== null))],
   started_at: parseTime(row.started_at),
   finished_at: parseTime(row.finished_at),
-  decision: text(row.retry_decision),
+  decision: cleanText(row.retry_decision),
 });
 
 /**
@@ -174,13 +174,13 @@ function inferRunType(id: string): string {
 }
 
 function toWorkflow(payload: Payload, kind: Run["kind"]): Workflow | null {
-  const ids = [payload.workflow_permanent_id, payload.workflow_id, payload.run_request?.workflow_id].map(text);
+  const ids = [payload.workflow_permanent_id, payload.workflow_id, payload.run_request?.workflow_id].map(cleanText);
   const workflow: Workflow = {
-    run_id: text(payload.workflow_run_id) ?? (kind === "workflow" ? clean(payload.id) : null),
+    run_id: cleanText(payload.workflow_run_id) ?? (kind === "workflow" ? clean(payload.id) : null),
     // A workflow run's `workflow_id` is the permanent id, a task's is the id of one version (contract §3).
-    permanent_id: ids.find((id) => id?.startsWith("wpid_")) ?? text(payload.workflow_permanent_id),
+    permanent_id: ids.find((id) => id?.startsWith("wpid_")) ?? cleanText(payload.workflow_permanent_id),
     id: ids.find((id) => id?.startsWith("w_")) ?? null,
-    title: text(payload.workflow_title),
+    title: cleanText(payload.workflow_title),
   };
   return Object.values(workflow).every((value) => value === null) ? null : workflow;
 }
@@ -195,7 +195,7 @@ function toFailure(payload: Payload): Failure | null {
     return typeof code === "string" && code !== "" ? [clean(code)] : [];
   });
   const failure: Failure = {
-    reason: text(payload.failure_reason),
+    reason: cleanText(payload.failure_reason),
     codes: [...new Set(codes)],
     categories: (payload.failure_category ?? []).flatMap((row) => (row ? [clean(row.category)] : [])),
     errors,
@@ -208,13 +208,13 @@ function toFiles(payload: Payload): RunFile[] {
   const listed = (payload.downloaded_files ?? []).filter((file) => file !== null);
   const bare = (payload.downloaded_file_urls ?? []).flatMap((url): typeof listed => (url === null ? [] : [{ url }]));
   return (listed.length > 0 ? listed : bare).map((file, index) => {
-    const url = text(file.url);
-    const artifactId = text(file.artifact_id) ?? (url === null ? null : parseArtifactId(url));
+    const url = cleanText(file.url);
+    const artifactId = cleanText(file.artifact_id) ?? (url === null ? null : parseArtifactId(url));
     return {
       key: artifactId ?? `file-${index + 1}`,
-      name: text(file.filename) ?? (url === null ? null : parseFileName(url)) ?? `file-${index + 1}`,
+      name: cleanText(file.filename) ?? (url === null ? null : parseFileName(url)) ?? `file-${index + 1}`,
       size: file.file_size ?? null,
-      checksum: text(file.checksum),
+      checksum: cleanText(file.checksum),
       artifact_id: artifactId,
     };
   });
@@ -223,16 +223,17 @@ function toFiles(payload: Payload): RunFile[] {
 function toScreenshotKeys(payload: Payload): ArtifactKey[] {
   const listed = payload.screenshot_urls ?? payload.action_screenshot_urls ?? [];
   const keys = listed.flatMap((url, index) =>
-    text(url) === null ? [] : [toKey(url ?? "", `screenshot-${index + 1}`)],
+    cleanText(url) === null ? [] : [toKey(url ?? "", `screenshot-${index + 1}`)],
   );
   // v1 and CUA name the final screenshot separately; Skyvern's own list of artifacts has it as `screenshot_final`.
-  const final = keys.length === 0 ? text(payload.screenshot_url) : null;
+  const final = keys.length === 0 ? cleanText(payload.screenshot_url) : null;
   return final === null ? [...new Set(keys)] : [toKey(final, "screenshot-1")];
 }
 
 const toKey = (url: string, place: string): ArtifactKey => parseArtifactId(url) ?? place;
 
-export const text = (value: string | null | undefined): string | null =>
+/** Null for nothing but blanks. */
+export const cleanText = (value: string | null | undefined): string | null =>
   value === null || value === undefined || value.trim() === "" ? null : clean(value);
 
 /** Text that every store and sink can hold: no NUL and no half of a surrogate pair. */

@@ -2,7 +2,7 @@
 import { z } from "zod";
 import type { Relations } from "../domain/run.ts";
 import { isJsonObject, type Json } from "../platform/json.ts";
-import { text as cleanText } from "./normalize.ts";
+import { cleanText } from "./normalize.ts";
 import type { Redact } from "./redact.ts";
 
 const text = z

@@ -5,7 +5,7 @@
 import type { Block, Timeline } from "../domain/block.ts";
 import { isJsonObject, toNumber, type Json, type JsonObject } from "../platform/json.ts";
 import { isArtifactId } from "./artifacts/artifact-url.ts";
-import { parseTime, text } from "./normalize.ts";
+import { cleanText, parseTime } from "./normalize.ts";
 import type { Redact } from "./redact.ts";
 
 /** The most blocks that are stored: the latest, since a run breaks at its end. */
@@ -90,5 +90,5 @@ const codesIn = (codes: Json): string[] =>
 /** Cut to `max` UTF-16 units, no character in half. */
 const textIn = (object: JsonObject, key: string, max = Infinity): string | null => {
   const value = object[key];
-  return typeof value === "string" ? (text(value)?.slice(0, max).toWellFormed() ?? null) : null;
+  return typeof value === "string" ? (cleanText(value)?.slice(0, max).toWellFormed() ?? null) : null;
 };

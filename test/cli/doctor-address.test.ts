@@ -2,7 +2,7 @@
 import { expect, it } from "vitest";
 import { Secret } from "../../src/platform/secret.ts";
 import { createSkyvernClient } from "../../src/skyvern/client.ts";
-import { checkForm, lookAtAddress } from "../../src/cli/doctor/address.ts";
+import { checkForm, checkAddress } from "../../src/cli/doctor/address.ts";
 
 const hosted = (url: string) => checkForm(url, true);
 
@@ -69,7 +69,7 @@ it("a public name with a private address, or with none, is a fault at Skyvern's 
     port: 0,
   };
   const look = (lookup: () => Promise<{ address: string; family: number }[]>) =>
-    lookAtAddress({
+    checkAddress({
       config,
       client: aSilentSkyvern,
       isByAddress: true,

@@ -1,5 +1,5 @@
 import { afterEach, expect, it } from "vitest";
-import { lookAtPostgres } from "../../src/cli/doctor/postgres.ts";
+import { checkPostgres } from "../../src/cli/doctor/postgres.ts";
 import { Secret } from "../../src/platform/secret.ts";
 import { asAdmin, dropDatabase, newDatabase } from "../support/postgres.ts";
 
@@ -13,7 +13,7 @@ const aDatabase = async (options?: { empty: boolean }): Promise<string> => {
   made.push(url);
   return url;
 };
-const look = async (url: string) => (await lookAtPostgres({ kind: "postgres", url: new Secret(url) }))[0];
+const look = async (url: string) => (await checkPostgres({ kind: "postgres", url: new Secret(url) }))[0];
 
 it("doctor finds an empty database in order, as the relay makes its tables", async () => {
   const finding = await look(await aDatabase({ empty: true }));

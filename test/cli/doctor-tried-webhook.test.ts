@@ -2,7 +2,7 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { askSkyvern, lookAtTargets } from "../../src/cli/doctor/tried-webhook.ts";
+import { askSkyvern, checkTargets } from "../../src/cli/doctor/tried-webhook.ts";
 import { createEgress } from "../../src/net/egress.ts";
 import { Secret } from "../../src/platform/secret.ts";
 import { createAddresses } from "../../src/receive/own-addresses.ts";
@@ -82,7 +82,13 @@ describe("Skyvern's word on the address", () => {
       /SKYVERN_API_KEY/,
     ],
     ["redirected", answered(308), "fault", /follows no redirect/, /final address/],
-    ["somebody else", answered(200, "<h1>It works!</h1>"), "fault", /not as by a relay: .*It works/, /proxy/],
+    [
+      "somebody else",
+      answered(200, "<h1>It works!</h1>"),
+      "fault",
+      /which is no answer of a relay: .*It works/,
+      /proxy/,
+    ],
     [
       "no route",
       unreached("Could not reach URL: All connection attempts failed"),
@@ -127,7 +133,7 @@ describe("Skyvern's word on the address", () => {
 describe("the last runs", () => {
   const look = (skyvern: StandInSkyvern) => {
     const { pointsHere } = createAddresses(() => PUBLIC_URL);
-    return lookAtTargets(aClient(skyvern.url), { publicUrl: PUBLIC_URL, pointsHere }, signal);
+    return checkTargets(aClient(skyvern.url), { publicUrl: PUBLIC_URL, pointsHere }, signal);
   };
   const withRuns = async (urls: (string | null)[]) => {
     const skyvern = await startSkyvern({ keys: ["key"] });

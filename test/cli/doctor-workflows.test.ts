@@ -1,5 +1,5 @@
 import { expect, it, onTestFinished } from "vitest";
-import { lookAtWorkflows } from "../../src/cli/doctor/workflows.ts";
+import { checkWorkflows } from "../../src/cli/doctor/workflows.ts";
 import { createEgress } from "../../src/net/egress.ts";
 import type { JsonObject } from "../../src/platform/json.ts";
 import { systemRuntime } from "../../src/platform/runtime.ts";
@@ -27,7 +27,7 @@ async function look(urls: (string | null)[], env: Record<string, string> = {}, k
   const egress = createEgress({ allow: ["127.0.0.0/8"] });
   onTestFinished(() => egress.close());
   const signal = AbortSignal.timeout(10_000);
-  return lookAtWorkflows({ config, outbound: egress, runtime: systemRuntime(), signal });
+  return checkWorkflows({ config, outbound: egress, runtime: systemRuntime(), signal });
 }
 
 it("doctor counts the workflows whose webhooks lead here, elsewhere and nowhere, on every page of Skyvern's list", async () => {

@@ -305,7 +305,7 @@ describe("register, interrupted", () => {
     };
     const setting: Setting = await aSetting([workflow(1, ELSEWHERE), workflow(2, null)], { onCall: cut });
     const { code, stdout, stderr } = await register(setting.env, ["--yes", "--workflow", "wpid_1", "wpid_2"]);
-    expect(stdout).toContain("wpid_1  W 1: it may be changed all the same: Skyvern did not answer");
+    expect(stdout).toContain("wpid_1  W 1: it may have changed: Skyvern did not answer");
     expect(stderr).toContain("1 of 2 workflows failed, 1 not tried: run the same command again");
     expect({ code, posts: posts(setting) }).toEqual({ code: 1, posts: 3 });
     // Skyvern saved it, and its answer was lost.

@@ -108,8 +108,8 @@ describe("a route that no run can take", () => {
 routes: [{ name: r, when: ${when}, to: [a] }]`;
 
   it.each([
-    ["{ channel: bill/ing }", '"bill/ing": a channel has letters'],
-    ['{ channel: ["ok", "a b"] }', '"a b": a channel has letters'],
+    ["{ channel: bill/ing }", '"bill/ing": a channel has only letters'],
+    ['{ channel: ["ok", "a b"] }', '"a b": a channel has only letters'],
     ['{ status: ["!*"] }', "!* excludes every value"],
     ['{ title: "!*" }', "!* excludes every value"],
     ['{ status: [failed, "!fail*"] }', "its values exclude every final status"],
@@ -120,7 +120,7 @@ routes: [{ name: r, when: ${when}, to: [a] }]`;
     ["{ attempts: 0 }", "attempts count from 1"],
     ["{ run_type: workflow }", '"workflow": Skyvern\'s run type of a workflow is workflow_run'],
     ["{ run_type: [task_v2, Task] }", '"Task": Skyvern\'s run types of tasks are task_v1, task_v2, …'],
-    ["{ run_type: task-v2 }", '"task-v2": a run type has letters, digits and _ alone'],
+    ["{ run_type: task-v2 }", '"task-v2": a run type has only letters, digits and _'],
   ])("a route that no run can match is noted: %s", (when, why) => {
     const noted = warningsOf({}, routes(when));
     expect(noted).toHaveLength(1);

@@ -55,7 +55,7 @@ describe("why of a run that no route matched", () => {
     await relay.webhook(aRun("tsk_1"));
     const { summary } = await why(relay, "tsk_1");
     expect(summary[0]).toBe("Nothing was delivered: no route matched.");
-    expect(summary[1]).toMatch(/^To send it all the same: skyvern-relay redeliver tsk_1 --sink \w+ \(there are /);
+    expect(summary[1]).toMatch(/^To send it anyway: skyvern-relay redeliver tsk_1 --sink \w+ \(there are /);
     expect(summary[1]).toContain("routes in relay.yaml");
     const refused = await relay.post("/v1/runs/tsk_1/redeliver", {});
     expect(refused.status).toBe(409);
@@ -117,5 +117,5 @@ it("the history API says of a wrong token that it is wrong, and of a missing one
     return `${answer.status} ${await answer.text()}`;
   };
   expect(await ask({})).toMatch(/^401 .*Send `Authorization: Bearer <RELAY_TOKEN>`/);
-  expect(await ask({ authorization: "Bearer not-the-token-of-it" })).toMatch(/^401 .*This token is not the relay's/);
+  expect(await ask({ authorization: "Bearer not-the-token-of-it" })).toMatch(/^401 .*This is not the relay's token/);
 });

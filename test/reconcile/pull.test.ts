@@ -57,7 +57,7 @@ it("a relay without webhooks fills the history with earlier runs at the times th
   const { summary } = await relay.read<{ summary: string[] }>("/v1/runs/tsk_old/why");
   expect(summary).toEqual([
     "Nothing was delivered: the run is one of the past, and these are only stored.",
-    expect.stringMatching(/^To send it all the same: skyvern-relay redeliver tsk_old --sink (?!.*later runs)/),
+    expect.stringMatching(/^To send it anyway: skyvern-relay redeliver tsk_old --sink (?!.*later runs)/),
   ]);
 
   // A later start takes up what is news, and leaves the past alone.

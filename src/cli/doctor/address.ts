@@ -8,7 +8,7 @@ import type { HttpClient } from "../../net/http-client.ts";
 import { outcomeOfError, quote } from "../../sinks/http-outcome.ts";
 import { createAddresses, PRIVATE_NAME } from "../../receive/own-addresses.ts";
 import type { SkyvernClient } from "../../skyvern/client.ts";
-import { askSkyvern, lookAtTargets } from "./tried-webhook.ts";
+import { askSkyvern, checkTargets } from "./tried-webhook.ts";
 import { findingsAbout, fault, ok, reasonOf, warning, type Diagnosis, type Finding } from "./finding.ts";
 import type { DoctorHost } from "./host.ts";
 
@@ -24,7 +24,7 @@ export interface AddressCheckDeps {
   signal: AbortSignal;
 }
 
-export async function lookAtAddress(deps: AddressCheckDeps): Promise<Finding[]> {
+export async function checkAddress(deps: AddressCheckDeps): Promise<Finding[]> {
   const { config, host, client, isByAddress, signal } = deps;
   const isHosted = /(^|\.)skyvern\.com$/.test(new URL(config.baseUrl).hostname);
   const nonce = randomBytes(16).toString("hex");
@@ -38,7 +38,7 @@ export async function lookAtAddress(deps: AddressCheckDeps): Promise<Finding[]> 
     const reached = findingsAbout("PUBLIC_URL reached", [await checkReach(deps, { nonce, isAnswered })]);
     const { pointsHere } = createAddresses(() => config.publicUrl);
     const targets = isByAddress
-      ? await lookAtTargets(client, { publicUrl: config.publicUrl, pointsHere }, signal)
+      ? await checkTargets(client, { publicUrl: config.publicUrl, pointsHere }, signal)
       : null;
     return [...found, ...reached, ...findingsAbout("runs", targets === null ? [] : [targets])];
   } finally {

@@ -13,20 +13,20 @@ const BUSY_TIMEOUT_MS = 3_000;
 /** Reading all of a larger database takes minutes. */
 const QUICK_CHECK_BYTES = 2_000_000_000;
 
-export function lookAtDatabase(path: string, { canWrite }: Pick<DoctorHost, "canWrite">): Finding[] {
+export function checkDatabase(path: string, { canWrite }: Pick<DoctorHost, "canWrite">): Finding[] {
   if (path === ":memory:") {
     const fix = "set DATABASE_URL to sqlite:PATH, on a disk that stays";
     return findingsAbout("database", [
       warning("the database is in memory: everything is lost when the process ends", fix),
     ]);
   }
-  const found = existsSync(path) ? lookInside(path, canWrite) : [lookAtFolder(path, canWrite)];
+  const found = existsSync(path) ? lookInside(path, canWrite) : [checkFolder(path, canWrite)];
   const exposed = findOthersWritable(path);
   if (exposed !== null) found.push(warning(`other users of the machine can write to ${exposed}`, EXPOSED_FIX));
   return findingsAbout("database", found);
 }
 
-function lookAtFolder(path: string, canWrite: DoctorHost["canWrite"]): Diagnosis {
+function checkFolder(path: string, canWrite: DoctorHost["canWrite"]): Diagnosis {
   const folder = nearest(dirname(resolve(path)));
   if (canWrite(folder)) return ok(`there is no database at ${path} yet; the relay makes it at its first start`);
   return fault(`no database can be made at ${path}: ${folder} cannot be written`, OWNER);

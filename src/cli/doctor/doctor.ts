@@ -8,14 +8,14 @@ import { findKind } from "../../sinks/kinds.ts";
 import { block, line } from "../../web/text.ts";
 import { EXIT, type AddCommand, type Shell } from "../command.ts";
 import { load } from "../configuration.ts";
-import { lookAtAddress } from "./address.ts";
-import { lookAtDatabase } from "./database.ts";
+import { checkAddress } from "./address.ts";
+import { checkDatabase } from "./database.ts";
 import { findingsAbout, fault, ok, errorText, warning, type Diagnosis, type Finding } from "./finding.ts";
-import { checkDisk, lookAtNode, lookAtTimeZone, lookAtVolume, systemHost, type DoctorHost } from "./host.ts";
-import { lookAtPostgres } from "./postgres.ts";
+import { checkDisk, checkNode, checkTimeZone, checkVolume, systemHost, type DoctorHost } from "./host.ts";
+import { checkPostgres } from "./postgres.ts";
 import { noSinks, tryLive, trySample } from "./sample.ts";
-import { lookAtSkyvern } from "./skyvern.ts";
-import { lookAtWorkflows } from "./workflows.ts";
+import { checkSkyvern } from "./skyvern.ts";
+import { checkWorkflows } from "./workflows.ts";
 import { progressLine } from "../progress.ts";
 
 /** The options as commander reads them. */
@@ -47,7 +47,7 @@ const TIME_MS = 45_000;
 export async function doctorCommand({ live, json }: DoctorOptions, deps: DoctorDeps): Promise<number> {
   const { shell, host } = deps;
   const loaded = load(shell);
-  const machine = [...lookAtNode(host), ...lookAtTimeZone(host, shell.env["TZ"])];
+  const machine = [...checkNode(host), ...checkTimeZone(host, shell.env["TZ"])];
   if (!loaded.ok) {
     const wrong = loaded.faults.map(({ where, message }) =>
       fault(
@@ -62,14 +62,14 @@ export async function doctorCommand({ live, json }: DoctorOptions, deps: DoctorD
   const { config, warnings } = loaded;
   const line = progressLine(shell);
   line.show("Looking…");
-  const looked = await lookAtAll(config, deps, live === true);
+  const looked = await checkAll(config, deps, live === true);
   line.clear();
   const findings = [...machine, ...checkConfiguration(config, warnings), ...checkTokens(config), ...looked];
   printFindings(shell, findings, json === true);
   return findings.some(({ state }) => state === "fault") ? EXIT.failed : EXIT.done;
 }
 
-async function lookAtAll(config: Config, { shell, runtime, host }: DoctorDeps, live: boolean): Promise<Finding[]> {
+async function checkAll(config: Config, { shell, runtime, host }: DoctorDeps, live: boolean): Promise<Finding[]> {
   const guarded = createEgress({
     allow: config.allowPrivateNetworks,
     proxy: config.proxy && { url: config.proxy.url.reveal(), except: config.proxy.except },
@@ -80,13 +80,13 @@ async function lookAtAll(config: Config, { shell, runtime, host }: DoctorDeps, l
   const signal = AbortSignal.any([shell.stopped, AbortSignal.timeout(TIME_MS)]);
   const { database, baseUrl, keys } = config;
   const looks: Promise<Finding[]>[] = [
-    lookAtSkyvern({ config, addressKey: addressKey(config, shell.env), outbound: guarded, runtime, signal }),
-    lookAtWorkflows({ config, outbound: guarded, runtime, signal }),
+    checkSkyvern({ config, addressKey: addressKey(config, shell.env), outbound: guarded, runtime, signal }),
+    checkWorkflows({ config, outbound: guarded, runtime, signal }),
     config.reconcile?.hasWebhooks === false
       ? Promise.resolve(
           findingsAbout("PUBLIC_URL", [ok("it is not set, and not needed: the relay asks Skyvern for every run")]),
         )
-      : lookAtAddress({
+      : checkAddress({
           config,
           host,
           client: createSkyvernClient({ ...runtime, ...guarded, baseUrl, keys, timeoutMs: TRY_MS }),
@@ -94,16 +94,16 @@ async function lookAtAll(config: Config, { shell, runtime, host }: DoctorDeps, l
           request: open.request,
           signal,
         }),
-    ...(database.kind === "postgres" ? [] : lookAtDisks(database.path, shell.env, host)),
+    ...(database.kind === "postgres" ? [] : checkDisks(database.path, shell.env, host)),
     Promise.resolve(noSinks(config)),
-    ...config.sinks.map((sink) => lookAtSink(sink, guarded, runtime, signal)),
+    ...config.sinks.map((sink) => checkSink(sink, guarded, runtime, signal)),
     trySample({ config, runtime }),
   ];
   try {
     const findings = await Promise.all(looks.map((look) => look.catch(toCrashFinding)));
     // The live test comes last and only on request, because it is the one thing that others see.
     const sent = live && !signal.aborted ? await tryLive({ config, runtime }).catch(toCrashFinding) : [];
-    const stored = database.kind === "postgres" ? await lookAtPostgres(database) : lookAtDatabase(database.path, host);
+    const stored = database.kind === "postgres" ? await checkPostgres(database) : checkDatabase(database.path, host);
     return [...stored, ...findings.flat(), ...sent];
   } finally {
     await Promise.all([guarded.close(), open.close()]);
@@ -115,15 +115,13 @@ const addressKey = ({ file, baseUrl }: Config, env: Shell["env"]): string =>
     ? "SKYVERN_BASE_URL"
     : `skyvern.base_url in ${file}`;
 
-const lookAtDisks = (path: string, env: Shell["env"], host: DoctorHost): Promise<Finding[]>[] =>
-  path === ":memory:" ? [] : [checkDisk(path, host), lookAtVolume(path, env, host)];
+const checkDisks = (path: string, env: Shell["env"], host: DoctorHost): Promise<Finding[]>[] =>
+  path === ":memory:" ? [] : [checkDisk(path, host), checkVolume(path, env, host)];
 
 const toCrashFinding = (error: unknown): Finding[] =>
-  findingsAbout("doctor", [
-    fault(`a check failed: ${errorText(error)}`, "report it: this is a fault of the relay's own"),
-  ]);
+  findingsAbout("doctor", [fault(`a check failed: ${errorText(error)}`, "report it: this is a bug in the relay")]);
 
-async function lookAtSink(
+async function checkSink(
   { name, kind, config }: Config["sinks"][number],
   { fetch, reach }: Egress,
   { now }: Runtime,

@@ -46,7 +46,7 @@ export const systemHost: DoctorHost = {
 /** `engines` in package.json. */
 const OLDEST_NODE = 24;
 
-export function lookAtNode({ nodeVersion }: Pick<DoctorHost, "nodeVersion">): Finding[] {
+export function checkNode({ nodeVersion }: Pick<DoctorHost, "nodeVersion">): Finding[] {
   const major = Number(/^v?(\d+)/.exec(nodeVersion)?.[1]);
   if (major >= OLDEST_NODE) return findingsAbout("node", [ok(`Node ${nodeVersion}`)]);
   return findingsAbout("node", [
@@ -55,14 +55,14 @@ export function lookAtNode({ nodeVersion }: Pick<DoctorHost, "nodeVersion">): Fi
 }
 
 /** The relay always computes in UTC; the time zone matters to other programs on the machine. */
-export function lookAtTimeZone({ timeZone }: Pick<DoctorHost, "timeZone">, tz: string | undefined): Finding[] {
+export function checkTimeZone({ timeZone }: Pick<DoctorHost, "timeZone">, tz: string | undefined): Finding[] {
   const zone = timeZone();
   const isUtc = /^(Etc\/)?(UTC|GMT|Zulu|Universal|UCT)$/.test(zone);
   if (tz !== undefined && tz !== "" && isUtc && !/^:?(Etc\/)?(UTC|GMT|Zulu|Universal|UCT)(0|\+0|-0)?$/i.test(tz)) {
     const fix = "set TZ to a name of the time zone database, such as Europe/Berlin, or unset it";
-    return findingsAbout("time zone", [warning(`TZ is ${JSON.stringify(tz)}, which no time zone is called`, fix)]);
+    return findingsAbout("time zone", [warning(`TZ is ${JSON.stringify(tz)}, which is no time zone`, fix)]);
   }
-  return findingsAbout("time zone", [ok(isUtc ? zone : `${zone}; the relay writes UTC all the same`)]);
+  return findingsAbout("time zone", [ok(isUtc ? zone : `${zone}; the relay writes UTC anyway`)]);
 }
 
 /** The folder of the database, or the nearest existing one above it. */
@@ -82,7 +82,7 @@ export async function checkDisk(path: string, { space }: Pick<DoctorHost, "space
 }
 
 /** In a container or a Fly machine the root file system vanishes with the next deploy. */
-export async function lookAtVolume(
+export async function checkVolume(
   path: string,
   env: Readonly<Record<string, string | undefined>>,
   host: Pick<DoctorHost, "device" | "isContainer">,

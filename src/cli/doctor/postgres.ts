@@ -12,7 +12,7 @@ import { findingsAbout, fault, ok, errorText, type Diagnosis, type Finding } fro
 /** The oldest that schema.sql runs on. */
 const OLDEST = 150_000;
 
-export async function lookAtPostgres(settings: DatabaseSettings & { kind: "postgres" }): Promise<Finding[]> {
+export async function checkPostgres(settings: DatabaseSettings & { kind: "postgres" }): Promise<Finding[]> {
   const name = describeDatabase(settings);
   try {
     const database = await openDatabase(settings, "read");

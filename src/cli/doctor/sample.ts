@@ -43,7 +43,7 @@ export async function trySample({ config, runtime }: SampleCheckDeps): Promise<F
     }
   } catch (error) {
     return findingsAbout("sample", [
-      fault(`the sample did not get through: ${errorText(error)}`, "report it: this is a fault of the relay's own"),
+      fault(`the sample did not get through: ${errorText(error)}`, "report it: this is a bug in the relay"),
     ]);
   } finally {
     await stage.close();
@@ -64,10 +64,7 @@ async function through(app: App, config: Config, runtime: Runtime, skipped: read
   const said = await answer.text();
   if (answer.status !== 200) {
     return findingsAbout("sample", [
-      fault(
-        `the sample was answered ${answer.status}: ${said.slice(0, 200)}`,
-        "report it: this is a fault of the relay's own",
-      ),
+      fault(`the sample was answered ${answer.status}: ${said.slice(0, 200)}`, "report it: this is a bug in the relay"),
     ]);
   }
   const runId = String(payload["run_id"]);

@@ -18,7 +18,7 @@ export interface SkyvernCheckDeps {
 
 const TIMEOUT_MS = 10_000;
 
-export async function lookAtSkyvern(deps: SkyvernCheckDeps): Promise<Finding[]> {
+export async function checkSkyvern(deps: SkyvernCheckDeps): Promise<Finding[]> {
   const { config, runtime, signal } = deps;
   const clock = checkClock(deps);
   const { baseUrl, keys } = config;
@@ -29,7 +29,7 @@ export async function lookAtSkyvern(deps: SkyvernCheckDeps): Promise<Finding[]> 
   for (const { name, client: own } of client.with({ tries: 1 }).perKey()) {
     const key = keys.find((one) => one.name === name);
     if (!key) continue;
-    looked.push(...findingsAbout(`key ${name}`, lookAtClaims(key, runtime.now())));
+    looked.push(...findingsAbout(`key ${name}`, checkClaims(key, runtime.now())));
     // A wrong address fails for every key, so it is tried and reported once.
     if (broken !== null) continue;
     const answer = await own.listRuns({ page: 1, pageSize: 1 }, signal);
@@ -44,7 +44,7 @@ export async function lookAtSkyvern(deps: SkyvernCheckDeps): Promise<Finding[]> 
 const ofWhom = ({ organization }: Config["keys"][number]): string => (organization === null ? "" : `: ${organization}`);
 
 /** Skyvern's keys are JWTs (contract §1); only the organization in one is shown. */
-function lookAtClaims({ key, organization }: Config["keys"][number], now: number): Diagnosis[] {
+function checkClaims({ key, organization }: Config["keys"][number], now: number): Diagnosis[] {
   const text = key.reveal();
   if (/[\s"']/.test(text)) {
     return [

@@ -48,7 +48,7 @@ function judgeAnswer({ status, body, error }: TriedWebhook, { who, address, isHo
       "set PUBLIC_URL to the final address, and use it as webhook address at Skyvern",
     );
   return fault(
-    `${who} reaches ${address} and is answered ${status}, not as by a relay: ${quote(body, [], 80)}`,
+    `${who} reaches ${address} and gets ${status}, which is no answer of a relay: ${quote(body, [], 80)}`,
     "let the proxy or host before the relay pass POST /webhook on to it unchanged, without a login",
   );
 }
@@ -73,7 +73,7 @@ function unreached(error: string, { who, address, isHosted }: Omit<Asked, "isAns
 const RUNS = 20;
 
 /** How many of the newest runs have a webhook address that leads elsewhere; null when none can be read. */
-export async function lookAtTargets(
+export async function checkTargets(
   client: SkyvernClient,
   { publicUrl, pointsHere }: { publicUrl: string; pointsHere(webhookUrl: unknown): boolean },
   signal: AbortSignal,

@@ -19,7 +19,7 @@ const TIMEOUT_MS = 10_000;
 const NAMED = 3;
 
 /** Nothing where Skyvern cannot be asked: the look at its keys says why. */
-export async function lookAtWorkflows({ config, outbound, runtime, signal }: WorkflowCheckDeps): Promise<Finding[]> {
+export async function checkWorkflows({ config, outbound, runtime, signal }: WorkflowCheckDeps): Promise<Finding[]> {
   const { baseUrl, keys, publicUrl } = config;
   const client = createSkyvernClient({ ...runtime, ...outbound, baseUrl, keys, timeoutMs: TIMEOUT_MS });
   const addresses = createAddresses(() => publicUrl);

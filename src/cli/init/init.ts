@@ -90,7 +90,7 @@ async function setUp(options: InitOptions, deps: InitDeps): Promise<number> {
   const loaded = load(answers, shell.env);
   if (!loaded.ok) return wrong(EXIT.usage, formatFaults(loaded.faults));
   const failed = options.test ? await testSinks(loaded.config, deps) : [];
-  const goOn = failed.length === 0 || (asking && (await askYes(asking, "Write the configuration all the same?")));
+  const goOn = failed.length === 0 || (asking && (await askYes(asking, "Write the configuration anyway?")));
   if (goOn !== true)
     return wrong(EXIT.failed, `${failed.join(" and ")} did not accept the test message (--no-test leaves it out)`);
 

@@ -28,7 +28,7 @@ export async function readOverview({ baseUrl, keys, outbound, runtime, signal }:
   });
   const since = runtime.now() - DAYS * DAY_MS;
   const { rows, fault } = await listRuns((query) => client.listRuns(query, signal), { since });
-  if (fault !== null && rows.length === 0) return { ok: false, reason: explain(fault, baseUrl) };
+  if (fault !== null && rows.length === 0) return { ok: false, reason: describeSkyvernFault(fault, baseUrl) };
   const [workflows, schedules] = await Promise.all([client.listWorkflows(signal), client.countSchedules(signal)]);
   const ended = rows.filter(({ status }) => isTerminal(status));
   const bad = ended.filter(({ status }) => status !== "completed" && status !== "canceled").length;
@@ -43,7 +43,7 @@ export async function readOverview({ baseUrl, keys, outbound, runtime, signal }:
 }
 
 /** The fault and its remedy in one line. */
-export function explain({ kind, status, reason }: SkyvernFault, baseUrl: string): string {
+export function describeSkyvernFault({ kind, status, reason }: SkyvernFault, baseUrl: string): string {
   if (kind === "forbidden")
     return (
       `${baseUrl} refuses the key: copy the whole key again from Skyvern's settings page ` +

@@ -42,8 +42,7 @@ export async function changeAddress(change: AddressChange, deps: ChangeDeps): Pr
   if (deps.signal.aborted) return { ok: false, said: "stopped; nothing was changed", isOver: true };
   await deps.remember();
   const saved = await deps.client.saveWorkflow(id, definition, deps.signal);
-  if (!saved.ok)
-    return describeFault(saved.fault, saved.fault.status === null ? "it may be changed all the same" : "not changed");
+  if (!saved.ok) return describeFault(saved.fault, saved.fault.status === null ? "it may have changed" : "not changed");
   return compareSaved(before, saved.value, to);
 }
 

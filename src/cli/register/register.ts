@@ -13,7 +13,7 @@ import { line, many } from "../../web/text.ts";
 import { EXIT, type AddCommand, type Shell } from "../command.ts";
 import { using } from "../database.ts";
 import { checkForm } from "../doctor/address.ts";
-import { explain } from "../init/overview.ts";
+import { describeSkyvernFault } from "../init/overview.ts";
 import { progressLine } from "../progress.ts";
 import { changeAddress, type ChangeResult } from "./change.ts";
 import { askWhich, renderTargets, showAddress } from "./choose.ts";
@@ -135,7 +135,7 @@ async function undo(job: Job): Promise<number> {
 }
 
 const refuse = ({ key, fault }: PlanFault, { config, wrong }: Job): number =>
-  wrong(EXIT.failed, `${line(key, 60)}: ${explain(fault, config.baseUrl)}`);
+  wrong(EXIT.failed, `${line(key, 60)}: ${describeSkyvernFault(fault, config.baseUrl)}`);
 
 /** Shows the workflows, finds out which are chosen, and changes them. `byDefault`: what `--yes` means. */
 async function offer(shown: readonly Target[], job: Job, byDefault: (target: Target) => boolean): Promise<number> {

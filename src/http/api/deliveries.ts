@@ -13,9 +13,9 @@ import {
   DeliveriesQuery,
   deliveryJson,
   DeliverySchema,
-  fault,
+  problemAnswer,
   instant,
-  json,
+  jsonAnswer,
   RunParams,
   security,
   someOf,
@@ -41,7 +41,7 @@ const listDeliveries = createRoute({
   security,
   request: { query: DeliveriesQuery },
   responses: {
-    200: json(z.object({ data: z.array(DeliverySchema), next_cursor: z.string().nullable() }), "One page."),
+    200: jsonAnswer(z.object({ data: z.array(DeliverySchema), next_cursor: z.string().nullable() }), "One page."),
     ...badParameter,
     ...closed,
   },
@@ -101,10 +101,10 @@ const redeliverRun = createRoute({
     },
   },
   responses: {
-    202: json(z.object({ data: z.array(DeliverySchema) }), "The new deliveries, each with an id of its own."),
-    400: fault("An unknown sink, or a body that is not as described."),
-    404: fault("No such run."),
-    409: fault("The run is not final yet, or was meant for no sink."),
+    202: jsonAnswer(z.object({ data: z.array(DeliverySchema) }), "The new deliveries, each with an id of its own."),
+    400: problemAnswer("An unknown sink, or a body that is not as described."),
+    404: problemAnswer("No such run."),
+    409: problemAnswer("The run is not final yet, or was meant for no sink."),
     ...closed,
   },
 });
@@ -133,7 +133,7 @@ const redeliverAll = createRoute({
     },
   },
   responses: {
-    202: json(
+    202: jsonAnswer(
       z.object({ count: z.int(), dry_run: z.boolean() }),
       "How many deliveries were created, or would be with `dry_run`.",
     ),

@@ -8,7 +8,7 @@ import type { Runtime } from "../../platform/runtime.ts";
 import type { ChangesPage } from "../../store/contract/changes.ts";
 import type { DeliveryStore } from "../../store/contract/deliveries.ts";
 import type { RunStore } from "../../store/contract/runs.ts";
-import { badParameter, closed, deliveryJson, fault, rowToReport, security } from "./schemas.ts";
+import { badParameter, closed, deliveryJson, problemAnswer, rowToReport, security } from "./schemas.ts";
 import { problem } from "../problem.ts";
 import { followChanges } from "../../store/history/follow.ts";
 import { toStream, StreamPlaces } from "../stream.ts";
@@ -78,7 +78,7 @@ const getEvents = createRoute({
       content: { "text/event-stream": { schema: z.string(), example: EXAMPLE } },
     },
     ...badParameter,
-    503: fault(`${MAX_STREAMS} streams are open already.`),
+    503: problemAnswer(`${MAX_STREAMS} streams are open already.`),
     ...closed,
   },
 });

@@ -1,7 +1,7 @@
 /** Receipts: what was not recognized, and the bytes of each. */
 import type { ReceiptStore } from "../../store/contract/receipts.ts";
 import { createRoute, z, type OpenAPIHono } from "@hono/zod-openapi";
-import { closed, fault, json, raw, receiptJson, ReceiptSchema, RunParams, security } from "./schemas.ts";
+import { closed, problemAnswer, jsonAnswer, raw, receiptJson, ReceiptSchema, RunParams, security } from "./schemas.ts";
 
 export interface ReceiptsDeps {
   store: Pick<ReceiptStore, "receipts" | "unrecognizedReceipts" | "body">;
@@ -16,7 +16,7 @@ const getRaw = createRoute({
   request: { params: RunParams.extend({ id: z.string() }) },
   responses: {
     200: { description: "The bytes.", content: { "application/octet-stream": { schema: z.string() } } },
-    404: fault("No such receipt, or its bytes were pruned."),
+    404: problemAnswer("No such receipt, or its bytes were pruned."),
     ...closed,
   },
 });
@@ -28,7 +28,7 @@ const listUnrecognized = createRoute({
   summary: "List verified webhooks that were not recognized as a run, newest first (at most 200)",
   security,
   responses: {
-    200: json(z.object({ data: z.array(ReceiptSchema) }), "They are read again after an upgrade."),
+    200: jsonAnswer(z.object({ data: z.array(ReceiptSchema) }), "They are read again after an upgrade."),
     ...closed,
   },
 });
@@ -42,7 +42,7 @@ const getUnrecognizedRaw = createRoute({
   request: { params: z.object({ id: z.string() }) },
   responses: {
     200: { description: "The bytes.", content: { "application/octet-stream": { schema: z.string() } } },
-    404: fault("No such receipt, or its bytes were pruned."),
+    404: problemAnswer("No such receipt, or its bytes were pruned."),
     ...closed,
   },
 });

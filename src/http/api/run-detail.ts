@@ -10,7 +10,17 @@ import type { StatsStore } from "../../store/contract/stats.ts";
 import { loadRelated } from "../../history/related.ts";
 import { listCircuits } from "../../history/sink-health.ts";
 import { unknownRun, explain } from "../../history/why.ts";
-import { AttemptSchema, closed, fault, json, noRun, rowToReport, RunParams, security, time } from "./schemas.ts";
+import {
+  AttemptSchema,
+  closed,
+  problemAnswer,
+  jsonAnswer,
+  noRun,
+  rowToReport,
+  RunParams,
+  security,
+  time,
+} from "./schemas.ts";
 import { RUN_ARTIFACTS } from "./examples.ts";
 import { problem } from "../problem.ts";
 
@@ -33,7 +43,7 @@ export interface RunDetailDeps {
   webhookUrl(): string;
 }
 
-const unknown = { 404: fault("No such run.") };
+const unknown = { 404: problemAnswer("No such run.") };
 
 const ArtifactsSchema = z
   .object({
@@ -55,7 +65,7 @@ const getArtifacts = createRoute({
   security,
   request: { params: RunParams },
   responses: {
-    200: json(ArtifactsSchema, "The relay asks Skyvern for them at the run's first delivery."),
+    200: jsonAnswer(ArtifactsSchema, "The relay asks Skyvern for them at the run's first delivery."),
     ...unknown,
     ...closed,
   },
@@ -69,7 +79,7 @@ const refreshArtifacts = createRoute({
   security,
   request: { params: RunParams },
   responses: {
-    200: json(
+    200: jsonAnswer(
       ArtifactsSchema.extend({
         reason: z
           .string()
@@ -168,12 +178,12 @@ const getWhy = createRoute({
   security,
   request: { params: RunParams },
   responses: {
-    200: json(
+    200: jsonAnswer(
       WhySchema,
       "When it was received and which key signed it, what was decided and why, the result of each route, and " +
         "every attempt.",
     ),
-    404: fault("No such run. `detail` says where to look."),
+    404: problemAnswer("No such run. `detail` says where to look."),
     ...closed,
   },
 });

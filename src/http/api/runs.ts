@@ -13,8 +13,8 @@ import {
   closed,
   deliveryJson,
   slowSearch,
-  fault,
-  json,
+  problemAnswer,
+  jsonAnswer,
   noRun,
   receiptJson,
   rowToReport,
@@ -44,7 +44,7 @@ const listRuns = createRoute({
   security,
   request: { query: RunsQuery },
   responses: {
-    200: json(RunsSchema, "One page."),
+    200: jsonAnswer(RunsSchema, "One page."),
     ...badParameter,
     ...closed,
   },
@@ -57,7 +57,7 @@ const getRun = createRoute({
   summary: "One run, with its deliveries and receipts",
   security,
   request: { params: RunParams },
-  responses: { 200: json(RunDetailSchema, "The run."), 404: fault("No such run."), ...closed },
+  responses: { 200: jsonAnswer(RunDetailSchema, "The run."), 404: problemAnswer("No such run."), ...closed },
 });
 
 export function mountRuns(app: OpenAPIHono, { store, links }: RunsDeps): void {

@@ -186,7 +186,7 @@ const runFilters = {
         "Korean, Thai, Lao, Khmer and Burmese ") +
       ("are found inside of longer text too. `inv*` finds every word that begins so, from three letters; where " +
         "more than 100 words do, ") +
-      "the answer is 400 and asks for another letter (PostgreSQL answers all the same). " +
+      "the answer is 400 and asks for another letter (PostgreSQL answers). " +
       "Every stored run can be found at once.",
     example: 'INV-2026-0042 "payment overdue"',
   }),
@@ -240,19 +240,19 @@ function readCursor(value: string): Page["after"] | null {
 
 // --- answers --------------------------------------------------------------------------------------------------------
 
-export const json = <T extends z.ZodType>(schema: T, description: string) => ({
+export const jsonAnswer = <T extends z.ZodType>(schema: T, description: string) => ({
   description,
   content: { "application/json": { schema } },
 });
-export const fault = (description: string) => ({
+export const problemAnswer = (description: string) => ({
   description,
   content: { "application/problem+json": { schema: ProblemSchema.openapi("Problem", { example: PROBLEM }) } },
 });
-export const badParameter = { 400: fault("A parameter is wrong; `errors` names it.") };
+export const badParameter = { 400: problemAnswer("A parameter is wrong; `errors` names it.") };
 export const closed = {
-  401: fault("The token is missing or wrong."),
-  403: fault("No RELAY_TOKEN is configured."),
-  429: fault("The token is wrong, and so were too many others from this address."),
+  401: problemAnswer("The token is missing or wrong."),
+  403: problemAnswer("No RELAY_TOKEN is configured."),
+  429: problemAnswer("The token is wrong, and so were too many others from this address."),
 };
 export const security = [{ bearer: [] }];
 /** A request body; `what` describes it when the client sent no object at all. */

@@ -3,7 +3,7 @@ import { createRoute, z, type OpenAPIHono } from "@hono/zod-openapi";
 import { isoTime } from "../../platform/time.ts";
 import type { Delivery, Outcome } from "../../domain/run.ts";
 import { listSinkHealth, type SinkHealthDeps } from "../../history/sink-health.ts";
-import { closed, deliveryJson, DeliverySchema, fault, json, security, time } from "./schemas.ts";
+import { closed, deliveryJson, DeliverySchema, problemAnswer, jsonAnswer, security, time } from "./schemas.ts";
 import { SINK, TEST } from "./examples.ts";
 import { problem } from "../problem.ts";
 
@@ -34,7 +34,7 @@ const SinkStateSchema = z
 type SinkState = z.output<typeof SinkStateSchema>;
 
 const SinkParams = z.object({ name: z.string() });
-const noSink = { 404: fault("No such sink.") };
+const noSink = { 404: problemAnswer("No such sink.") };
 
 const listSinks = createRoute({
   operationId: "listSinks",
@@ -43,7 +43,7 @@ const listSinks = createRoute({
   summary: "List sinks and their health",
   security,
   responses: {
-    200: json(z.object({ data: z.array(SinkStateSchema) }), "In the order of the configuration."),
+    200: jsonAnswer(z.object({ data: z.array(SinkStateSchema) }), "In the order of the configuration."),
     ...closed,
   },
 });
@@ -55,7 +55,7 @@ const resumeSink = createRoute({
   summary: "Resume a sink that is stopped or whose circuit is open",
   security,
   request: { params: SinkParams },
-  responses: { 200: json(SinkStateSchema, "The sink."), ...noSink, ...closed },
+  responses: { 200: jsonAnswer(SinkStateSchema, "The sink."), ...noSink, ...closed },
 });
 
 const TestSchema = z
@@ -82,7 +82,7 @@ const testSink = createRoute({
     "cause `test`, as `delivered` or, when it failed, as `canceled`, since it is not retried.",
   security,
   request: { params: SinkParams },
-  responses: { 200: json(TestSchema, "The outcome, also of a failed attempt."), ...noSink, ...closed },
+  responses: { 200: jsonAnswer(TestSchema, "The outcome, also of a failed attempt."), ...noSink, ...closed },
 });
 
 export function mountSinks(app: OpenAPIHono, deps: SinksDeps): void {

@@ -7,7 +7,7 @@ import { percentile } from "../../store/stats/latency-buckets.ts";
 import { GRAIN_MS } from "../../store/stats/read.ts";
 import type { ReconcileStore } from "../../store/contract/reconcile.ts";
 import type { Backlog, Grain, Statistics, StatsStore } from "../../store/contract/stats.ts";
-import { badParameter, closed, instant, json, oneOf, security, time } from "./schemas.ts";
+import { badParameter, closed, instant, jsonAnswer, oneOf, security, time } from "./schemas.ts";
 import { problem } from "../problem.ts";
 
 export interface StatisticsDeps {
@@ -89,7 +89,7 @@ const getStats = createRoute({
   security,
   request: { query: StatsQuery },
   responses: {
-    200: json(StatsSchema, "Times are widened to whole buckets."),
+    200: jsonAnswer(StatsSchema, "Times are widened to whole buckets."),
     ...badParameter,
     ...closed,
   },

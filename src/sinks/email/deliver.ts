@@ -44,7 +44,7 @@ async function deliver({ name, config, server, deps }: MailTarget, job: Job, sig
   const send = async (enclosed: Enclosed, notes: string[]) => {
     const date = new Date(deps.now());
     const content = buildContent(job.report, job.cause);
-    const told = { ...content, ids: [...content.ids, ...tellTime(job, date)], notes: [...content.notes, ...notes] };
+    const told = { ...content, ids: [...content.ids, ...formatAsOf(job, date)], notes: [...content.notes, ...notes] };
     const mail = renderMail(told, job.report, job, enclosed.picture);
     const message = await rawMessage({ mail, enclosed, messageId, from, to, recipients, replyTo, date });
     return sendMail(server, message, signal);
@@ -62,8 +62,8 @@ async function deliver({ name, config, server, deps }: MailTarget, job: Job, sig
   return assume && outcome.kind === "retry" && outcome.unknown ? assumed : outcome;
 }
 
-/** A mail cannot be edited, so it says of when its words are. */
-const tellTime = ({ cause }: Job, date: Date): Content["ids"] =>
+/** A mail cannot be edited, so it says how old its text is. */
+const formatAsOf = ({ cause }: Job, date: Date): Content["ids"] =>
   cause === "alert" || cause === "test"
     ? []
     : [{ text: `as of ${formatTime(date.toISOString())}; the run page has what came later`, run: null }];

@@ -39,7 +39,7 @@ export async function diagnoseBot(
   return [
     who,
     ...(known === null ? [] : listMissingScopes(known)),
-    ...(await lookAtChannel(call, channel, name, known, { ...deps, apiUrl: options.apiUrl })),
+    ...(await checkChannel(call, channel, name, known, { ...deps, apiUrl: options.apiUrl })),
   ];
 }
 
@@ -62,7 +62,7 @@ interface LookDeps extends DiagnoseDeps {
   apiUrl: string;
 }
 
-async function lookAtChannel(
+async function checkChannel(
   call: SlackCall,
   channel: string,
   name: string,

@@ -1,8 +1,8 @@
 /** An artifact's bytes as a browser gets them, under headers with which nothing in them runs on the relay's origin. */
 import { HEAD_BYTES, peek, typeOfBytes, type Bytes } from "./bytes.ts";
 
-/** Film types are taken as declared, because the middle of a film does not show its type. */
-const FILM = /^video\/(webm|mp4)$/;
+/** Types of recordings are taken as declared, because the middle of a recording does not show its type. */
+const RECORDING = /^video\/(webm|mp4)$/;
 
 /**
  * The type under which content may be shown, null when it may not: only types that a browser shows without running
@@ -11,7 +11,7 @@ const FILM = /^video\/(webm|mp4)$/;
  */
 export async function sniff(said: string, body: Bytes): Promise<{ type: string | null; body: Bytes }> {
   const type = said.split(";")[0]?.trim().toLowerCase() ?? "";
-  if (FILM.test(type)) return { type, body };
+  if (RECORDING.test(type)) return { type, body };
   const { head, body: rejoined } = await peek(body, HEAD_BYTES);
   return { type: typeOfBytes(head), body: rejoined };
 }

@@ -248,7 +248,7 @@ async function listAndRead(
 
 const mayPass = ({ kind }: SkyvernFault): boolean => kind === "unavailable" || kind === "rate_limited";
 
-/** One try, after the list was read: without its blocks a message says less but is sent all the same. */
+/** One try, after the list was read: without its blocks a message says less, and is still sent. */
 async function readBlocks(
   { redact, log }: EnricherContext,
   client: SkyvernClient,
@@ -289,7 +289,7 @@ function toArtifact(row: ArtifactRow, labels: ReadonlyMap<string, string> = new 
     created_at,
     ...(block === undefined ? {} : { block }),
     ...(typeof bundle === "string" ? { bundle } : {}),
-    // A canceled run may have a film that was never written (contract §9). A file may well be empty.
+    // A canceled run may have a recording that was never written (contract §9). A file may well be empty.
     ...(type === "recording" && size === 0 ? { empty: true as const } : {}),
   };
 }

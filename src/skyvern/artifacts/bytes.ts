@@ -35,7 +35,7 @@ export async function peek(body: Bytes, bytes: number): Promise<{ head: Buffer; 
   return { head: Buffer.concat(first), body: rejoined };
 }
 
-/** The type of a picture or film by its first bytes, null when it is neither. */
+/** The type of a picture or recording by its first bytes, null when it is neither. */
 export function typeOfBytes(bytes: Uint8Array): string | null {
   const head = Buffer.from(bytes.subarray(0, HEAD_BYTES)).toString("latin1");
   if (head.startsWith("\x89PNG\r\n\x1A\n")) return "image/png";

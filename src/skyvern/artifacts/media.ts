@@ -1,4 +1,4 @@
-/** A run's pictures, film and files as bytes, from Skyvern or else from the relay's own copies. */
+/** A run's pictures, recording and files as bytes, from Skyvern or else from the relay's own copies. */
 import type { Log } from "../../platform/log.ts";
 import type { Permit } from "../../net/http-client.ts";
 import { EgressRefused } from "../../net/networks.ts";
@@ -47,7 +47,7 @@ export type Opened =
   | { kind: "gone"; reason: string; temporary: boolean };
 
 export type ReadResult =
-  /** `type` is judged by the bytes, null for neither picture nor film. */
+  /** `type` is judged by the bytes, null for neither picture nor recording. */
   { kind: "bytes"; type: string | null; bytes: Buffer } | { kind: "too_large" } | { kind: "unavailable" };
 
 /** A run with the artifacts that Skyvern lists for it. */

@@ -35,7 +35,7 @@ export interface Copy {
   key: ArtifactKey;
   /** Hex digits. */
   sha256: string;
-  /** The media type of a picture or film, by its first bytes. */
+  /** The media type of a picture or recording, by its first bytes. */
   type: string | null;
   bytes: number;
   copiedAt: number;

@@ -116,7 +116,7 @@ async function withRuns(rows: BulkSql, claimed: readonly DeliveryRow[]): Promise
     .flatMap((row): Claimed[] => {
       const run = byId.get(row.subject_id);
       const block = blocks.get(run?.state_receipt ?? "");
-      // Retention keeps the run of a pending delivery (`free` in `retention.ts`). If it were gone all the same, the
+      // Retention keeps the run of a pending delivery (`free` in `retention.ts`). If it were gone nevertheless, the
       // others must go out.
       if (!run || !block) return [];
       return [

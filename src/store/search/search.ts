@@ -22,7 +22,7 @@ const MAX_TERMS = 10;
  */
 const MIN_PREFIX = 3;
 const MAX_PREFIXES = 2;
-/** All of a phrase's words are searched together with each word that its last one may stand for. */
+/** A phrase whose last word is a prefix is searched once with each word that the prefix may stand for. */
 const MAX_PREFIX_WORDS = 10;
 
 /**
