@@ -202,7 +202,7 @@ describe("a relay that is well", () => {
       "live http ok",
     ]);
     expect(slack.messages()).toHaveLength(1);
-    expect(slack.messages()[0]?.text).toContain("Test message");
+    expect(slack.messages()[0]?.text).toContain("This sink works");
     expect(smtp.messages).toHaveLength(1);
     expect(http.requests.map(({ body }) => (JSON.parse(body) as { type: string }).type)).toEqual(["run.test"]);
   });
