@@ -70,7 +70,7 @@ describe("a timeline that is not there", () => {
       const { relay, slack, mail, http, page } = await told([], fault);
 
       for (const text of [slack, mail.html, mail.text, page]) expect(text).toContain(REASON);
-      expect(slack).toContain("Why it did not complete");
+      expect(slack).toContain("Failed at its extraction block");
       expect(http).toMatchObject({
         failure: { block: null },
         blocks: [],
@@ -149,7 +149,7 @@ describe("a timeline that changes while it is read", () => {
     const running = aBlock("download", { status: "running" });
     const { relay, slack, http } = await told([running, aBlock("login")]);
     expect(http.blocks).toMatchObject([{ label: "login" }, { label: "download", status: "running" }]);
-    expect(slack).toContain("Why it did not complete");
+    expect(slack).toContain("Failed at its extraction block");
 
     relay.standIns.skyvern.addRun({ payload: RUN, timeline: [aFailedBlock("download"), aBlock("login")] });
     expect((await relay.post(`/v1/runs/${ID}/artifacts/refresh`)).status).toBe(200);
