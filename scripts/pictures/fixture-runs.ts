@@ -37,9 +37,10 @@ export function fixtureRuns(folders: readonly string[], scenes: readonly Uint8Ar
       const artifacts = rows
         .filter((row) => row["run_id"] === id || row["workflow_run_id"] === id)
         .map((row, index) => artifactOf(row, scenes[index % scenes.length]));
+      const listedIds = new Set(artifacts.map(({ artifact_id }) => artifact_id));
       const run: StandInRun = {
         payload: json,
-        artifacts: artifacts.length > 0 ? artifacts : picturesOf(json, scenes),
+        artifacts: [...artifacts, ...picturesOf(json, scenes).filter(({ artifact_id }) => !listedIds.has(artifact_id))],
         timeline: timeline.length > 0 ? timeline : inventTimeline(id, json),
         ...(id.startsWith("tsk_") && !id.startsWith("tsk_v2_") ? { run_request: REQUEST } : {}),
       };

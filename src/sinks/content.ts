@@ -68,8 +68,7 @@ export function buildContent(report: Report, cause: Job["cause"], amount: Amount
   const readable = isTest ? NO_OUTPUT : readableOutput(report, amount);
   // That a block worked is no answer where the run did not.
   const telling = failure === null ? readable.blocks : readable.blocks.filter((block) => !isBareSuccess(block));
-  // The run's page has room for repetitions.
-  const blocks = amount.lines === Infinity ? telling : withoutRepeats(telling, report);
+  const blocks = withoutRepeats(telling, report);
   const { sections, omittedBlocks } = fitLines({ ...readable, blocks }, linesForOutput(report, amount));
   const title = nameRun(report);
   return {

@@ -102,14 +102,12 @@ function blockSections(output: JsonObject, amount: Amount): Section[][] {
   return extracted.length === 0 ? [] : [extracted];
 }
 
-/** `{"success": true}`, as a block answers that sends a mail or waits. */
+/** What comes of a block that sends a mail or waits. */
 export const isBareSuccess = ([section, ...rest]: Section[]): boolean =>
-  rest.length === 0 &&
-  section?.kind === "fields" &&
-  section.omitted === 0 &&
-  section.fields.length === 1 &&
-  section.fields[0]?.label === "success" &&
-  section.fields[0].value === "yes";
+  rest.length === 0 && section?.kind === "text" && section.text === DONE;
+
+/** `{"success": true}` in words. */
+const DONE = "Done.";
 
 const EXTRACTED = "extracted_information";
 const labelOf = (key: string): string => key.replace(/_output$/, "");
@@ -247,6 +245,7 @@ function listSections(title: string | null, given: Json, amount: Amount, depth =
 function objectSections(title: string | null, value: JsonObject, amount: Amount, depth: number): Section[] {
   const entries = Object.entries(value);
   const [only] = entries;
+  if (entries.length === 1 && value["success"] === true) return [{ kind: "text", title, text: DONE }];
   if (only && entries.length === 1 && typeof only[1] === "object" && depth < MAX_DEPTH) {
     const inner = listSections(title ?? only[0], only[1], amount, depth + 1);
     if (inner.length > 0) return inner;

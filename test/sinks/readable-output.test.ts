@@ -52,6 +52,17 @@ describe("blocks", () => {
   });
 });
 
+describe("a block that only says that it worked", () => {
+  it("a block that only says that it worked is done, in words, and so is a child run of such blocks", () => {
+    const child = { workflow_run_id: "wr_2", status: "completed", outputs: { pause_output: { success: true } } };
+    expect(read({ start_output: child, mail_output: { success: true } }).sections).toEqual([
+      { kind: "text", title: "mail", text: "Done." },
+      { kind: "text", title: "start – completed", text: "Done." },
+    ]);
+    expect(read({ mail_output: { success: false } }).sections).toMatchObject([{ fields: [{ value: "no" }] }]);
+  });
+});
+
 describe("an HTTP answer", () => {
   it("an HTTP answer that was saved is a file, without its path on Skyvern's machine", () => {
     const saved = { file_path: "/srv/downloads/wr_1/invoice.pdf", file_name: "invoice.pdf", file_size: 91_000 };

@@ -6,6 +6,7 @@ import { lookOf } from "../../src/domain/status-look.ts";
 import { buildContent } from "../../src/sinks/content.ts";
 import { renderMail } from "../../src/sinks/email/render.ts";
 import { sampleCommand } from "../../src/web/runs/page.ts";
+import { fixtureJson } from "../support/fixtures.ts";
 import { aReport } from "../sinks/a-report.ts";
 import { aReader, aRelay, aTask, HOST, KEY, type Reader, type Relay } from "./relay.ts";
 
@@ -227,7 +228,7 @@ describe("the page of a run", () => {
       "Failed",
       "The list never loaded.",
       "REACH_MAX_RETRIES",
-      "PAGE_LOAD_TIMEOUT",
+      "Category Page load timeout",
       "Too many retries.",
     ])
       expect(text).toContain(said);
@@ -261,10 +262,30 @@ describe("the page of a run", () => {
     expect(text).not.toContain("no output");
   });
 
+  test("a file is named once, with its link, where the page says what came of the run", async () => {
+    const downloaded_files = [{ url: "https://files.example/a.pdf", filename: "a.pdf", file_size: 193 }];
+    const output = {
+      get_output: { task_id: "tsk_1", status: "completed", extracted_information: null, downloaded_files },
+    };
+    await relay.webhook({
+      ...fixtureJson("workflow_run.completed"),
+      run_id: "wr_1",
+      workflow_run_id: "wr_1",
+      output: { read_output: { total: 3 }, ...output },
+      downloaded_files,
+    });
+    const html = await reader.page("/runs/wr_1");
+    const seen = textOf(html.slice(html.indexOf('id="output"'), html.indexOf("Everything, as a tree")));
+    expect(seen).toContain("What came of it");
+    expect(seen.match(/a\.pdf/g)).toEqual(["a.pdf"]);
+    expect(html).toMatch(/<a href="\/artifacts\/wr_1\/[^"]+"[^>]*>a\.pdf<\/a\s*>/);
+  });
+
   test("the page of a run that is not final says so and offers nothing to send", async () => {
     await relay.webhook(aTask({ status: "running", output: null }));
     const html = await reader.page("/runs/tsk_v2_1");
     expect(textOf(html)).toContain("Not final yet: stored");
+    expect(textOf(html)).toMatch(/Running .* Type Task 2\.0/);
     expect(html).not.toContain("/redeliver");
     expect((await reader.post("/runs/tsk_v2_1/redeliver")).status).toBe(409);
   });

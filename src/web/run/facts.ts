@@ -1,5 +1,6 @@
 /** What is known of a run besides its outcome: ids, times, labels, and the runs that belong to it. */
 import { html } from "hono/html";
+import { typeName } from "../../domain/block.ts";
 import type { Report } from "../../domain/report.ts";
 import { duration } from "../../sinks/content.ts";
 import { externalLink, runPath, time, type Html, type Part } from "../markup.ts";
@@ -16,7 +17,7 @@ export function factsCard({ report, stored }: RunView): Html {
   const workflow = report.workflow?.permanent_id ?? null;
   const list: [string, Part | null][] = [
     ["Run", code(report.run_id)],
-    ["Type", line(report.run_type, 60)],
+    ["Type", line(typeName(report.run_type), 60)],
     [
       "Workflow",
       workflow === null
@@ -51,7 +52,7 @@ export function factsCard({ report, stored }: RunView): Html {
     ]),
     ["Organization", report.organization_id === null ? null : code(report.organization_id)],
     ["Duration", report.duration_ms === null ? null : duration(report.duration_ms)],
-    ["Steps", report.step_count === null ? null : count(report.step_count)],
+    ["Steps", report.step_count === null || report.step_count === 0 ? null : count(report.step_count)],
     ["Started", run.started_at === null ? null : time(run.started_at)],
     ["Finished", run.finished_at === null ? null : time(run.finished_at)],
     ["Received", time(run.received_at)],

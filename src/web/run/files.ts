@@ -46,8 +46,11 @@ export function artifactsCard({ report, stored, link }: RunView): Part {
 
 const fileHtml = (url: string, name: string, about: Part): Html =>
   html`<li>
-    ${icon("file")}<a href="${url}" target="_blank" rel="noreferrer noopener" dir="auto">${name}</a>
-    ${about === null ? "" : html`<span class="soft">${about}</span>`}
+    ${icon("file")}
+    <span
+      ><a href="${url}" target="_blank" rel="noreferrer noopener" dir="auto">${name}</a>
+      <span class="soft">${about ?? ""}</span></span
+    >
   </li>`;
 
 const list = (shown: Html[], all: number): Part => [

@@ -2,7 +2,7 @@
 import { html } from "hono/html";
 import { isJsonObject } from "../../platform/json.ts";
 import { isTerminal } from "../../domain/run.ts";
-import type { Content } from "../../sinks/content.ts";
+import { plainWord, type Content } from "../../sinks/content.ts";
 import { omittedWords } from "../../sinks/readable-output.ts";
 import { runPath, type Html, type Part } from "../markup.ts";
 import { fact, jsonActions, jsonHtml, longText, sectionHtml, treeHtml } from "../output.ts";
@@ -23,8 +23,7 @@ export function outcomeCards(view: RunView, content: Content): Part {
 function failureCard(failure: NonNullable<Content["failure"]>, status: string, picture: Part): Html {
   return html`<section class="card ${status === "canceled" ? "" : "bad-card"}" aria-labelledby="failure">
     <h2 id="failure">Why it did not complete</h2>
-    ${longText(failure.reason)} ${labels("Error codes", failure.codes)} ${labels("Categories", failure.categories)}
-    ${picture}
+    ${longText(failure.reason)} ${labels("Error codes", failure.codes)} ${categories(failure.categories)} ${picture}
     ${
       failure.errors.length === 0
         ? ""
@@ -44,6 +43,18 @@ const labels = (title: string, values: readonly string[]): Part =>
     : html`<p class="labels">
         <span class="soft">${title}</span>
         ${values.slice(0, 30).map((value) => html`<code>${line(value, 128)}</code> `)}
+      </p>`;
+
+/** Skyvern's own words, as people write them. */
+const categories = (words: readonly string[]): Part =>
+  words.length === 0
+    ? ""
+    : html`<p class="labels">
+        <span class="soft">${words.length === 1 ? "Category" : "Categories"}</span>
+        ${words
+          .slice(0, 30)
+          .map((word) => line(plainWord(word), 128))
+          .join(", ")}
       </p>`;
 
 function errorHtml(error: RunView["report"]["output"]): Html {

@@ -101,7 +101,7 @@ function about(
     ...(attempt > 1 ? [`attempt ${attempt}`] : []),
     ...(id === null
       ? []
-      : [html`<a href="/?workflow=${encodeURIComponent(id.toWellFormed())}">runs of its workflow</a>`]),
+      : [html`<a href="/?workflow=${encodeURIComponent(id.toWellFormed())}">runs of this workflow</a>`]),
     ...(site === null ? [] : [externalLink(site, line(new URL(site).host, 80))]),
   ];
 }
