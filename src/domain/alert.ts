@@ -6,7 +6,7 @@ export const ALERT_REASONS = ["deliveries_dead", "coverage_gap", "disk_low", "si
 export type AlertReason = (typeof ALERT_REASONS)[number];
 
 export const AlertSchema = z.object({
-  id: z.string().meta({ description: "As `webhook-id`." }),
+  id: z.string().meta({ description: "The same as `webhook-id`." }),
   reason: z.enum(ALERT_REASONS).meta({
     description:
       "`deliveries_dead`: deliveries that became dead since the last such message. `coverage_gap`: finished runs that were not " +

@@ -37,7 +37,7 @@ export const ReportSchema = z.object({
     .object({
       reason: text,
       codes: z.array(z.string()),
-      categories: z.array(z.string()).meta({ description: "Best first." }),
+      categories: z.array(z.string()).meta({ description: "The failure's categories, best first." }),
       errors: z.array(json),
       block: z
         .object({
@@ -68,7 +68,7 @@ export const ReportSchema = z.object({
       type: z.string(),
       url: z.string(),
       created_at: time,
-      attempt: z.int().meta({ description: "The run attempt in whose time it was made." }),
+      attempt: z.int().meta({ description: "The run attempt during which it was made." }),
     }),
   ),
   artifacts_status: z.enum(["pending", "complete", "partial", "unavailable"]),
@@ -99,7 +99,7 @@ export const ReportSchema = z.object({
       parent: text,
       children: z.array(z.string()),
       schedule: text,
-      group: text.meta({ description: "Always null: Skyvern says of no run to which group (`wrg_…`) it belongs." }),
+      group: text.meta({ description: "Always null: Skyvern does not say to which group (`wrg_…`) a run belongs." }),
     })
     .meta({
       description:
@@ -114,9 +114,9 @@ export const ReportSchema = z.object({
   ai_fallback: z
     .boolean()
     .nullable()
-    .meta({ description: "True when a script did not do and the agent took over; null without a script." }),
+    .meta({ description: "True when the script failed and the agent took over; null without a script." }),
   labels: z.record(z.string(), z.string()).meta({
-    description: "What stands under the names of `receive.labels` in the query of its webhook address.",
+    description: "The values of the names in `receive.labels`, from the query of its webhook address.",
   }),
   attempt: z.int().meta({ description: "The number of Skyvern's run attempt, from 1." }),
   attempts: z

@@ -69,7 +69,10 @@ const getEvents = createRoute({
       "last-event-id": eventId.openapi({ type: "string", description: "The id of the last event that was seen." }),
     }),
     query: z.strictObject({
-      last_event_id: eventId.openapi({ type: "string", description: "The same, for whom a header is out of reach." }),
+      last_event_id: eventId.openapi({
+        type: "string",
+        description: "The same as `Last-Event-ID`, for clients that cannot set a header.",
+      }),
     }),
   },
   responses: {

@@ -47,7 +47,7 @@ export function openapi(app: OpenAPIHono): ReturnType<OpenAPIHono["getOpenAPI31D
       "2XX": { description: "Delivered." },
       410: { description: "Stop sending." },
       429: { description: "Try again later; `Retry-After` is honoured." },
-      "5XX": { description: "Later." },
+      "5XX": { description: "Try again later." },
     },
   });
   const { openAPIRegistry: registry } = app;

@@ -131,15 +131,15 @@ const WhySchema = z
         delivered_at: time.nullable(),
         next_attempt_at: time.nullable(),
         last_error: text,
-        permalink: text.meta({ description: "Of a Slack message." }),
-        message_id: text.meta({ description: "Of a mail." }),
+        permalink: text.meta({ description: "The link to the Slack message." }),
+        message_id: text.meta({ description: "The mail's Message-ID." }),
         http_status: z.int().nullable(),
         attempts: z.array(AttemptSchema),
       }),
     ),
     timeline: z
       .array(z.object({ at: time, who: z.string(), what: z.string(), details: z.array(z.string()) }))
-      .meta({ description: "All of it in the order of time." }),
+      .meta({ description: "Everything in the order of time." }),
   })
   .openapi("Why", {
     example: {

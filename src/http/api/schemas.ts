@@ -28,7 +28,7 @@ export const DeliverySchema = z
     kind: z.string().meta({ description: `The sink's kind: ${KINDS.map(({ kind }) => `\`${kind}\``).join(", ")}.` }),
     cause: z.enum(CAUSES),
     state: z.enum(DELIVERY_STATES),
-    attempts: z.int().meta({ description: "Attempts begun." }),
+    attempts: z.int().meta({ description: "The number of attempts begun." }),
     next_attempt_at: time.nullable(),
     last_error: z.string().nullable(),
     created_at: time,
@@ -53,7 +53,7 @@ export const ReceiptSchema = z
     id: z.string(),
     run_id: z.string().nullable(),
     verdict: z.enum(VERDICTS),
-    note: z.string().nullable().meta({ description: "Why, when the verdict alone does not say it." }),
+    note: z.string().nullable().meta({ description: "Why, where the verdict does not say it." }),
     routing: z
       .array(z.object({ route: z.string(), matched: z.boolean(), because: z.string() }))
       .nullable()
@@ -64,9 +64,9 @@ export const ReceiptSchema = z
     labels: ReportSchema.shape.labels,
     key: z.string().nullable().meta({ description: "Name of the key that signed it." }),
     body_hash: z.string().meta({ description: "sha256, hex, of the body as it is stored: masked." }),
-    body_bytes: z.int().meta({ description: "Its length." }),
+    body_bytes: z.int().meta({ description: "The body's length in bytes." }),
     received_at: time,
-    copies: z.int().meta({ description: "How often these bytes came." }),
+    copies: z.int().meta({ description: "How often the same bytes came." }),
     last_received_at: time,
   })
   .openapi("Receipt", { example: RECEIPT });
@@ -252,7 +252,7 @@ export const badParameter = { 400: problemAnswer("A parameter is wrong; `errors`
 export const closed = {
   401: problemAnswer("The token is missing or wrong."),
   403: problemAnswer("No RELAY_TOKEN is configured."),
-  429: problemAnswer("The token is wrong, and so were too many others from this address."),
+  429: problemAnswer("Too many wrong tokens came from this address."),
 };
 export const security = [{ bearer: [] }];
 /** A request body; `what` describes it when the client sent no object at all. */

@@ -21,7 +21,7 @@ const SinkStateSchema = z
     state: z
       .enum(["closed", "open", "stopped"])
       .openapi({ description: "The circuit: `open` after failures in a row, `stopped` by HTTP 410." }),
-    failures: z.int().openapi({ description: "In a row." }),
+    failures: z.int().openapi({ description: "Failures in a row." }),
     retry_at: time.nullable().openapi({ description: "When an open circuit is probed." }),
     reason: z.string().nullable(),
     backlog: z.int().openapi({ description: "Pending and sending deliveries." }),
@@ -82,7 +82,7 @@ const testSink = createRoute({
     "cause `test`, as `delivered` or, when it failed, as `canceled`, since it is not retried.",
   security,
   request: { params: SinkParams },
-  responses: { 200: jsonAnswer(TestSchema, "The outcome, also of a failed attempt."), ...noSink, ...closed },
+  responses: { 200: jsonAnswer(TestSchema, "The outcome of the attempt, failed or not."), ...noSink, ...closed },
 });
 
 export function mountSinks(app: OpenAPIHono, deps: SinksDeps): void {

@@ -28,8 +28,8 @@ const StatsQuery = z.strictObject({
 const milliseconds = z.int().nullable();
 const StatsSchema = z
   .object({
-    since: time.openapi({ description: "The first bucket begins." }),
-    until: time.openapi({ description: "The last bucket ends." }),
+    since: time.openapi({ description: "Start of the first bucket." }),
+    until: time.openapi({ description: "End of the last bucket." }),
     bucket: z.enum(["hour", "day"]),
     totals: z.record(z.string(), z.int()).openapi({ description: "Runs by settled status." }),
     buckets: z.array(z.object({ start: time, counts: z.record(z.string(), z.int()) })).openapi({

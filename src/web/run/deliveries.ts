@@ -1,4 +1,4 @@
-/** Whom a run was told to: a line for each sink, its details folded, and buttons to send it again. */
+/** Where a run was delivered: a line for each sink, its details folded, and buttons to send it again. */
 import { html } from "hono/html";
 import type { Report } from "../../domain/report.ts";
 import { isFinal, isTerminal, type Circuit, type Delivery } from "../../domain/run.ts";

@@ -22,7 +22,7 @@ export function storyCard(view: RunView): Html {
   });
   const left = entries.length - MAX_ENTRIES;
   return html`<details class="card fold">
-    <summary>Technical story: what was received, and every attempt to tell it</summary>
+    <summary>Technical story: what was received, and every attempt to deliver it</summary>
     <div id="timeline-card">
       <ol class="timeline">
         ${entries.slice(0, MAX_ENTRIES).map((one) => entryHtml(one, report.run_id))}
