@@ -17,7 +17,6 @@ import {
   readableOutput,
   type Amount,
   type Fact,
-  type ReadableOutput,
   type Section,
 } from "./readable-output.ts";
 import type { Job } from "./sink.ts";
@@ -51,12 +50,12 @@ export interface Content {
 export type MessagePart = "failure" | "picture" | "summary" | "answer" | "blocks" | "attempts" | "files" | "notes";
 
 /** What came of the run comes first and remarks last, in every message alike. */
-export const messageParts = ({ failure }: Content): MessagePart[] => [
-  ...(failure === null
-    ? (["summary", "answer", "picture"] as const)
-    : (["failure", "picture", "summary", "answer"] as const)),
-  ...(["blocks", "attempts", "files", "notes"] as const),
-];
+export function messageParts({ failure, summary, output }: Content): MessagePart[] {
+  if (failure !== null) return ["failure", "picture", "summary", "answer", "blocks", "attempts", "files", "notes"];
+  // Files alone are what came of it.
+  if (summary === null && output.length === 0) return ["files", "picture", "blocks", "attempts", "notes"];
+  return ["summary", "answer", "picture", "blocks", "attempts", "files", "notes"];
+}
 
 const ALERT: StatusLook = { label: "Relay alert", symbol: "🔔", tone: "bad" };
 
@@ -65,11 +64,13 @@ export function buildContent(report: Report, cause: Job["cause"], amount: Amount
   const isTest = cause === "test";
   const most = isAlert ? Infinity : amount.text;
   const failure = isAlert ? null : describeFailure(report, most);
-  const readable = isTest ? NO_OUTPUT : readableOutput(report, amount);
+  const all = isTest ? [] : readableOutput(report, { ...amount, blocks: Infinity }).blocks;
   // That a block worked is no answer where the run did not.
-  const telling = failure === null ? readable.blocks : readable.blocks.filter((block) => !isBareSuccess(block));
-  const blocks = withoutRepeats(telling, report);
-  const { sections, omittedBlocks } = fitLines({ ...readable, blocks }, linesForOutput(report, amount));
+  const telling = failure === null ? all : all.filter((block) => !isBareSuccess(block));
+  const said = withoutRepeats(telling, report);
+  const blocks = said.slice(0, amount.blocks);
+  const readable = { blocks, omittedBlocks: said.length - blocks.length };
+  const { sections, omittedBlocks } = fitLines(readable, linesForOutput(report, amount));
   const title = nameRun(report);
   return {
     status: isAlert ? ALERT : isTest ? lookOf("test") : describeStatus(report),
@@ -94,8 +95,6 @@ function linesForOutput({ failure, summary, files }: Report, { lines, linesBesid
   const beside = (summary ? textHeight(summary, lines) : 0) + files.length;
   return failure === null ? Math.max(linesBesideFailure, lines - beside) : linesBesideFailure;
 }
-
-const NO_OUTPUT: ReadableOutput = { blocks: [], omittedBlocks: 0 };
 
 /** Nothing came of it that could be shown, which is said: a message that stops short looks cut off. */
 const isBare = ({ status, summary, files }: Report, sections: readonly Section[]): boolean =>

@@ -55,6 +55,11 @@ it.each([
     ],
   ],
   [
+    "only downloaded files",
+    { ...FULL, summary: null, output: null },
+    ["invoice.pdf", PICTURE.caption, "The first try", "its webhook"],
+  ],
+  [
     "failed",
     { ...FULL, status: "failed", reported_status: "failed", failure: FAILURE },
     ["No such button", PICTURE.caption, "The summary", "the last block", "The first try", "invoice.pdf", "its webhook"],
@@ -163,6 +168,14 @@ it.each([
   expect(text.match(/invoice\.pdf/g)).toHaveLength(1);
 });
 
+it("a block that only repeats a download takes no other block's place in a message", () => {
+  const download = [{ url: "x", filename: "invoice.pdf", file_size: 91_000 }];
+  const output = { read_output: { total: 3 }, a_output: download, b_output: download, c_output: download };
+  const { text } = readers({ output, summary: null });
+  expect(text).toContain("read\n  total: 3\n");
+  expect(text).not.toContain("more block");
+});
+
 it("a message says once why a run failed, and not again as its summary or as its block's result", () => {
   const reason = "http_request block failed. failure reason: HTTP 404: no such rate";
   const block = { label: "rates", type: "http_request", index: 1, of: 1 };
@@ -186,7 +199,7 @@ it("a message shows a goal once, only its rest where the title has its beginning
   expect(readers(named)["text"]).not.toContain("Site");
 });
 
-it("names a run by its goal alone where that names its site", () => {
+it("a message names a run by its goal alone where that names its site", () => {
   const named = { title: null, url: "https://portal.example.com/x" };
   const titleOf = (prompt: string) => buildContent(aReport({ ...named, prompt }), "result").title;
   expect(titleOf("Read the total")).toBe("portal.example.com: Read the total");
