@@ -99,7 +99,7 @@ export const MUTANTS: readonly Mutant[] = [
   ),
   ...of(
     "Where Skyvern sends",
-    "src/receive/decide.ts",
+    "src/receive/intake.ts",
     ["test/receive/test-webhook.test.ts"],
     [["doctor's address reaches no sink", "run.channel === DOCTOR_CHANNEL ? [] : ", ""]],
   ),

@@ -11,7 +11,8 @@ import type { PeriodicJob } from "../app/jobs.ts";
 import { announce, createMetrics, watch } from "../telemetry/metrics.ts";
 import { viaFetch } from "../net/http-client.ts";
 import { DAY_MS } from "../platform/time.ts";
-import type { Incoming, Received } from "../receive/receive.ts";
+import type { Received } from "../receive/receive.ts";
+import type { Incoming } from "../receive/verify.ts";
 import { systemRuntime, type Fetch, type Runtime } from "../platform/runtime.ts";
 import type { Database } from "../store/database.ts";
 import { migrate } from "../store/schema/migrate.ts";
@@ -161,7 +162,7 @@ function receiveWithin(app: App, wake: () => Promise<void>): Life["receive"] {
     inFlight += bytes.length;
     try {
       const received = await app.receiver.receive({ ...incoming, bytes });
-      if (received.kind === "accepted" && received.verdict !== "duplicate") await wake();
+      if (received.kind === "durable" && received.accepted.verdict !== "duplicate") await wake();
       return received;
     } finally {
       inFlight -= bytes.length;

@@ -82,10 +82,12 @@ function respond(c: Context, channel: string | null, deps: WebhookDeps, received
       return c.json({ run_id: received.runId, result: "test", sinks: received.sinks });
     case "unavailable":
       return unavailable(c, "the result could not be stored");
-    case "accepted":
-      if (received.runId === null) return c.json({ result: "unrecognized" }, 202);
+    case "durable": {
+      const { runId, verdict } = received.accepted;
+      if (runId === null) return c.json({ result: "unrecognized" }, 202);
       // The sender need not know of the dispute, as its webhook is on disk.
-      return c.json({ run_id: received.runId, result: received.verdict === "disputed" ? "stored" : received.verdict });
+      return c.json({ run_id: runId, result: verdict === "disputed" ? "stored" : verdict });
+    }
   }
 }
 

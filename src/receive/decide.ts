@@ -1,113 +1,67 @@
 /**
- * Turns a body into what the store accepts: masked, parsed, and with the decision to take once the stored state is
- * known. Pure except for new ids.
+ * Decides what a payload means for its run, once the stored state is known: the outcome, the sinks, and the deliveries.
+ * Pure except for new ids.
  */
-import { hash } from "node:crypto";
-import { match, testsRelations, type Route } from "../domain/routing.ts";
+import { match, testsRelations, type Route, type Routing } from "../domain/routing.ts";
 import { maySpeakFor } from "../domain/ownership.ts";
 import { isFinal, RETRYING, type Organization, type Relations, type Run, type RunState } from "../domain/run.ts";
 import type { Runtime } from "../platform/runtime.ts";
 import { isDeliveryFailure, normalize, type ReceiptOrigin } from "../skyvern/normalize.ts";
-import { parsePayload, type Payload } from "../skyvern/payload.ts";
-import type { IncomingReceipt, Decide, Decision, Known, NewReceipt } from "../store/contract/receipts.ts";
+import type { Payload } from "../skyvern/payload.ts";
+import type {
+  IncomingReceipt,
+  Decide,
+  Decision,
+  Known,
+  KnownDelivery,
+  NewDelivery,
+} from "../store/contract/receipts.ts";
 import { attemptDueAt, followUpAt, lacksRelations } from "../domain/follow-up-plan.ts";
-import { readLabels } from "../domain/labels.ts";
+import { listRetriedAttempts, runAtAttempt } from "../domain/run-attempt.ts";
 import { settle, settleAnew, settleWithoutRetry, type Observation, type Settled } from "./settle.ts";
-import type { BodyReading } from "./read-body.ts";
-import { planAttempts, planMissed, planOutcome, untried, planUpdates, type SinkRef } from "./plan-deliveries.ts";
+
+/**
+ * What deciding needs to know of a sink. `updates`: it wants more data for the same outcome. `attempts`: it wants each
+ * run attempt that failed with another one to come.
+ */
+export interface SinkRef {
+  name: string;
+  kind: string;
+  updates: boolean;
+  attempts?: boolean;
+}
 
 export interface DecideDeps {
   routes: readonly Route[];
+  /** Every sink. */
   sinks: readonly SinkRef[];
   /** The organizations that have a key. */
   organizations: readonly Organization[];
   /** True when final runs are copied into the archive. */
   archives: boolean;
-  /** Names in the query of a webhook address that become labels of the run. */
-  labels?: readonly string[];
   runtime: Pick<Runtime, "newId">;
 }
 
-/** A webhook with a correct signature. */
-export interface VerifiedWebhook {
-  bytes: Buffer;
-  /** The name of the key that signed it, and the key's organization. */
-  keyName: string;
-  organization: Organization;
-  channel: string | null;
-  /** The query of the address it came to; null: none. */
-  query?: string | null;
-  /** `x-skyvern-timestamp`: stored, never trusted. */
-  sentAt: string | null;
-  receivedAt: number;
-}
-
-/** A verified webhook that is not stored. `totp`: Skyvern asks for a one-time code. */
-export type WithoutReceipt =
-  | { kind: "totp" }
-  /** Skyvern's test button was pressed. `sinks`: those that a run like the sample is routed to. */
-  | { kind: "test"; runId: string; sinks: string[] };
-
-export function toIncomingReceipt(
-  deps: DecideDeps,
-  webhook: VerifiedWebhook,
-  { stored, bounded }: BodyReading,
-): IncomingReceipt | WithoutReceipt {
-  const { keyName, organization, channel, sentAt, receivedAt } = webhook;
-  const parsed = parsePayload(bounded);
-  if (parsed.kind === "totp") return { kind: "totp" };
-  const labels = readLabels(deps.labels ?? [], webhook.query ?? null);
-  const origin = { receivedAt, source: "webhook", channel, labels, organization } as const;
-  if (parsed.kind === "sample") return toTestWebhook(deps, normalize(parsed.payload, origin));
-  const payload = parsed.kind === "run" ? parsed.payload : null;
-  const receipt: NewReceipt = {
-    id: deps.runtime.newId("rcp"),
-    bodyHash: hash("sha256", stored),
-    body: stored,
-    source: "webhook",
-    channel,
-    labels,
-    keyName,
-    sentAt: sentAt?.slice(0, 32) ?? null,
-    reportedStatus: payload?.status ?? null,
-    receivedAt,
-    note: parsed.kind === "unknown" ? parsed.reason : null,
-  };
-  return { receipt, run: payload === null ? null : toIncomingRun(deps, payload, origin, receivedAt) };
-}
-
-/** Samples sent there reach no sink: it is the address that `doctor` has Skyvern try. */
-export const DOCTOR_CHANNEL = "skyvern-relay-doctor";
-
-function toTestWebhook({ routes, sinks }: DecideDeps, run: Run): WithoutReceipt {
-  const names = sinks.map(({ name }) => name);
-  const chosen = run.channel === DOCTOR_CHANNEL ? [] : match(run, routes, names).sinks;
-  return { kind: "test", runId: run.run_id, sinks: chosen };
-}
-
 /**
- * The organization whose key signed a webhook or asked Skyvern. `shownTo`: Skyvern was asked with each key and showed
- * the run to these.
+ * Where a payload comes from. `organization`: whose key signed it or asked Skyvern. `shownTo`: Skyvern was asked with
+ * each key and showed the run to these.
  */
-export interface Speaker {
-  organization: Organization;
-  shownTo: readonly Organization[] | null;
-}
+type Origin = ReceiptOrigin & { shownTo?: readonly Organization[] };
 
 /** A payload as the store accepts it: its run id, and the decision to take at `now` once the stored state is known. */
 export function toIncomingRun(
   deps: DecideDeps,
   payload: Payload,
-  origin: ReceiptOrigin & { shownTo?: readonly Organization[] },
+  origin: Origin,
   now: number,
 ): NonNullable<IncomingReceipt["run"]> {
-  const { organization, shownTo = null } = origin;
+  const { organization } = origin;
   const run = normalize(payload, origin);
   // A key with an unknown organization does not make a run another's.
   if (organization === null && deps.organizations.includes(run.organization_id)) run.organization_id = null;
   const observation: Observation = { run, owner: organization, deliveryFailure: isDeliveryFailure(payload) };
   const decide = createDecide(deps, observation, now);
-  return { id: run.run_id, decide: owned(deps, { organization, shownTo }, decide, now) };
+  return { id: run.run_id, decide: owned(deps, origin, decide, now) };
 }
 
 const DISPUTED_NOTE = "another organization's key reported this run before: the relay asks Skyvern whose it is";
@@ -116,7 +70,7 @@ const NOT_THEIRS_NOTE = "signed by a key to which Skyvern does not show this run
 /** Applies the decision only for organizations that may speak for the run. */
 function owned(
   { organizations }: DecideDeps,
-  { organization, shownTo }: Speaker,
+  { organization, shownTo }: Origin,
   decide: (known: Known | null, isUsurped: boolean) => Decision,
   now: number,
 ): Decide {
@@ -124,7 +78,7 @@ function owned(
     if (known === null) return decide(null, false);
     const { state } = known;
     const unsettled = { state, routing: null, deliveries: [], cancel: [] };
-    if (shownTo === null) {
+    if (shownTo === undefined) {
       const isTheirs = maySpeakFor(state, organization, organizations);
       if (!isTheirs) return { ...unsettled, verdict: "disputed", note: DISPUTED_NOTE, followUpAt: now };
       return withOwners(decide(known, false), state.owners.includes(organization) ? state.owners : [organization]);
@@ -279,3 +233,96 @@ export function routeNow(deps: DecideDeps, known: Known, now: number): Decision 
 
 /** Skyvern reports task v2 before its recording is final (contract §2). */
 const archiveAt = ({ run_type }: Run, now: number): number => now + (run_type === "task_v2" ? 120_000 : 5_000);
+
+// --- deliveries -------------------------------------------------------------------------------------------------------
+
+/**
+ * Plans the deliveries of a new outcome: to every routed sink, and to every sink that has the old outcome. A sink whose
+ * first delivery is still pending gets only the new one, and the pending one is canceled.
+ */
+function planOutcome(deps: DecideDeps, known: Known | null, routed: readonly string[]) {
+  const before = ofRun(known);
+  const canceled = new Set(untried(known));
+  const reached = new Set(
+    before.filter(({ id, state }) => !canceled.has(id) && state !== "canceled").map(({ sink }) => sink),
+  );
+  const deliveries = deps.sinks
+    .filter(({ name }) => reached.has(name) || routed.includes(name))
+    .map((sink) => newDelivery(deps, known, sink, reached.has(sink.name) ? "correction" : "result"));
+  return { deliveries, cancel: [...canceled] };
+}
+
+/** Plans the outcome for routed sinks that were not chosen before. */
+function planMissed(deps: DecideDeps, known: Known, routed: readonly string[]): NewDelivery[] {
+  const chosen = new Set(ofRun(known).flatMap(({ sink, state }) => (state === "canceled" ? [] : [sink])));
+  return deps.sinks
+    .filter(({ name }) => routed.includes(name) && !chosen.has(name))
+    .map((sink) => newDelivery(deps, known, sink, "result"));
+}
+
+/**
+ * Plans the events of run attempts that failed and are known only now. Each is routed as if the run had ended with it,
+ * and stays due when the run ends meanwhile. `routing` is the trace of the last one; null: there is none.
+ */
+function planAttempts(
+  deps: DecideDeps,
+  { known, isUsurped }: { known: Known | null; isUsurped: boolean },
+  run: Run,
+): { deliveries: NewDelivery[]; routing: Routing["trace"] | null } {
+  const wanting = deps.sinks.filter(({ attempts }) => attempts === true);
+  const before = new Set(known === null || isUsurped ? [] : listRetriedAttempts(known.state.run));
+  const numbers = wanting.length === 0 ? [] : listRetriedAttempts(run).filter((number) => !before.has(number));
+  let routing: Routing["trace"] | null = null;
+  const deliveries = numbers.flatMap((number) => {
+    const { reported_status: status, ...then } = runAtAttempt(run, number);
+    const routed = route(deps, { ...then, status, reported_status: status });
+    routing = routed.trace;
+    return wanting
+      .filter(({ name }) => routed.sinks.includes(name) && !has(known, name, number))
+      .map((sink) => ({ ...newDelivery(deps, known, sink, "result"), runAttempt: number }));
+  });
+  return { deliveries, routing };
+}
+
+const has = (known: Known | null, name: string, number: number): boolean =>
+  (known?.deliveries ?? []).some(
+    ({ subject, sink, revision }) => subject === "attempt" && sink === name && revision === number,
+  );
+
+/**
+ * Plans the updates for more data: to sinks that want updates, have the run, and have nothing pending. A pending
+ * delivery is rendered when it is sent, so it shows the new data by itself.
+ */
+function planUpdates(deps: DecideDeps, known: Known | null): NewDelivery[] {
+  const of = (name: string) => ofRun(known).filter(({ sink, state }) => sink === name && state !== "canceled");
+  return deps.sinks
+    .filter(({ name, updates }) => updates && of(name).length > 0 && !of(name).some(isUntried))
+    .map((sink) => newDelivery(deps, known, sink, "update"));
+}
+
+/** The decision when a run has more to show, such as artifacts; null when no sink gets an update. */
+export function decideUpdate(deps: DecideDeps, known: Known): Decision | null {
+  const deliveries = planUpdates(deps, known);
+  if (deliveries.length === 0) return null;
+  const state = { ...known.state, revision: known.state.revision + 1 };
+  return { verdict: "updated", note: null, routing: null, state, deliveries, cancel: [] };
+}
+
+/** Deliveries of a run go out in the order of their ids, and another relay's clock may be ahead. */
+const newDelivery = (
+  { runtime }: DecideDeps,
+  known: Known | null,
+  { name, kind }: SinkRef,
+  cause: NewDelivery["cause"],
+): NewDelivery => ({ id: runtime.newId("dlv", known?.deliveries.at(-1)?.id), sink: name, kind, cause });
+
+const ofRun = (known: Known | null): KnownDelivery[] =>
+  (known?.deliveries ?? []).filter(({ subject }) => subject === "run");
+
+/** Ids of pending deliveries of the run that were never attempted. */
+const untried = (known: Known | null): string[] =>
+  ofRun(known)
+    .filter(isUntried)
+    .map(({ id }) => id);
+
+const isUntried = ({ state, attempts }: KnownDelivery): boolean => state === "pending" && attempts === 0;

@@ -1,48 +1,31 @@
-/** Takes in what arrives, without network, answers and log: masks, parses, decides and writes. */
+/**
+ * Takes in what arrives, without network, answers and log: masks and parses it, and has the store write it with what
+ * is decided of its run.
+ */
 import { hash } from "node:crypto";
-import type { Route } from "../domain/routing.ts";
 import type { Organization, Run, Source } from "../domain/run.ts";
-import type { Runtime } from "../platform/runtime.ts";
+import { match } from "../domain/routing.ts";
+import { normalize } from "../skyvern/normalize.ts";
 import { parsePayload } from "../skyvern/payload.ts";
 import { createRedact } from "../skyvern/redact.ts";
 import { toRelations, type Tag, type WorkflowRunRow } from "../skyvern/relations.ts";
 import { grouped } from "../store/grouped.ts";
 import { DecisionCrashed, StorageFault } from "../store/contract/faults.ts";
-import type { Accepted, IncomingReceipt, Decide, ReceiptStore } from "../store/contract/receipts.ts";
-import {
-  decideRelations,
-  giveUpOnRetry,
-  routeNow,
-  toIncomingReceipt,
-  toIncomingRun,
-  type DecideDeps,
-  type VerifiedWebhook,
-  type WithoutReceipt,
-} from "./decide.ts";
+import type { Accepted, IncomingReceipt, Decide, NewReceipt, ReceiptStore } from "../store/contract/receipts.ts";
+import { decideRelations, decideUpdate, giveUpOnRetry, routeNow, toIncomingRun, type DecideDeps } from "./decide.ts";
 import { readLabels } from "../domain/labels.ts";
 import { createBodyReader, type BodyReading, type ReadApart } from "./read-body.ts";
-import { decideUpdate, type SinkRef } from "./plan-deliveries.ts";
+import type { Incoming, VerifiedBody } from "./verify.ts";
 
-/** The configuration of the intake. */
-export interface IntakeSettings {
-  /** Additional keys whose values are masked. */
-  redactKeys: readonly string[];
-  routes: readonly Route[];
-  sinks: readonly SinkRef[];
-  /** The organizations that have a key. */
-  organizations: readonly Organization[];
-  /** True when final runs are copied into the archive. */
-  archives: boolean;
-  /** Names in the query of a webhook address that become labels of the run. */
-  labels?: readonly string[];
-}
-
-/** Every call rejects with a StorageFault when the storage fails; then nothing is half-done. */
+/**
+ * Every call rejects with a StorageFault when the storage fails, and with the error when it meets a bug; then nothing is
+ * half-done.
+ */
 export interface Intake {
-  /** Takes a webhook. */
-  webhook(webhook: VerifiedWebhook): Promise<IntakeResult>;
-  /** Takes an answer of Skyvern's API. Rejects with the error when it meets a bug. */
-  answer(apiRun: ApiRun): Promise<ApiRunResult>;
+  /** Takes a webhook. A bug that it meets costs no other webhook. */
+  webhook(webhook: VerifiedWebhook): Promise<DurableReceipt | WithoutReceipt>;
+  /** Takes an answer of Skyvern's API. */
+  answer(apiRun: ApiRun): Promise<DurableReceipt | { kind: "unrecognized"; reason: string }>;
   /** Reads an unrecognized or disputed receipt again. */
   reread(unsettled: UnsettledReceipt): Promise<Reread>;
   /** Takes what Skyvern says of where a workflow run comes from. False when the run is not known any more. */
@@ -59,21 +42,29 @@ export interface Intake {
   giveUpOnRetry(runId: string, attempt: number, now: number): Promise<boolean>;
 }
 
-/** What became of a body. */
-export type IntakeResult =
-  | WithoutReceipt
-  /** On disk. `crashed` is the bug because of which it was stored as unrecognized. */
-  | {
-      kind: "stored";
-      accepted: Accepted;
-      receiptId: string;
-      reportedStatus: string | null;
-      /** The length of the stored body: that of the received one would reveal how long its secrets are. */
-      bytes: number;
-      crashed: { runId: string; error: string } | null;
-    }
-  /** A bug kept this webhook alone from being read or written: nothing of it is stored. */
-  | { kind: "failed"; error: string };
+/** A webhook that a key signed. */
+export interface VerifiedWebhook extends VerifiedBody, Pick<Incoming, "channel" | "query" | "sentAt"> {
+  receivedAt: number;
+}
+
+/** A receipt that is on disk. */
+export interface DurableReceipt {
+  kind: "durable";
+  accepted: Accepted;
+  receiptId: string;
+  reportedStatus: string | null;
+  /** The length of the stored body: that of the received one would reveal how long its secrets are. */
+  bytes: number;
+  /** The bug because of which it was stored as unrecognized. */
+  crashed: { runId: string; error: string } | null;
+}
+
+/** A genuine webhook of which nothing is stored. */
+export type WithoutReceipt =
+  /** Skyvern asks for a one-time code. */
+  | { kind: "totp" }
+  /** Skyvern's test button was pressed. `sinks`: those that a run like the sample is routed to get a test message. */
+  | { kind: "test"; runId: string; sinks: string[] };
 
 /** An answer of Skyvern's API, which writes numbers differently from a webhook (`webhook-numbers.ts`). */
 export interface ApiRun {
@@ -106,8 +97,6 @@ export interface RelationsAnswer {
   deliver: boolean;
 }
 
-export type ApiRunResult = (IntakeResult & { kind: "stored" }) | { kind: "unrecognized"; reason: string };
-
 /** A receipt that was not settled, with its bytes. `shownTo`: the organizations Skyvern named as the run's. */
 export interface UnsettledReceipt {
   receiptId: string;
@@ -124,14 +113,18 @@ export interface UnsettledReceipt {
 /** `unchanged`: it is still not recognized, or it was settled meanwhile. */
 export type Reread = { kind: "unchanged" } | { kind: "adopted" | "crashed"; runId: string; error: string | null };
 
-export interface IntakeDeps extends IntakeSettings {
+export interface IntakeDeps extends DecideDeps {
   store: ReceiptStore;
-  runtime: Pick<Runtime, "newId">;
+  /** Additional keys whose values are masked. */
+  redactKeys: readonly string[];
+  /** Names in the query of a webhook address that become labels of the run. */
+  labels?: readonly string[];
   /** Absent or null: large bodies are read like others. */
   readApart?: ReadApart | null;
 }
 
-export function createIntake({ store, redactKeys, readApart = null, ...deps }: IntakeDeps): Intake {
+export function createIntake(deps: IntakeDeps): Intake {
+  const { store, redactKeys, readApart = null } = deps;
   const redact = createRedact(redactKeys);
   const read = createBodyReader({ redact, redactKeys, readApart });
   // Bodies that come in one turn of the event loop are accepted by one call, whose statements take all of them. The
@@ -141,14 +134,8 @@ export function createIntake({ store, redactKeys, readApart = null, ...deps }: I
   });
   return {
     webhook: async (webhook) => {
-      try {
-        const arrival = toIncomingReceipt(deps, webhook, await read(webhook.bytes));
-        if ("kind" in arrival) return arrival;
-        return await acceptOrStoreUnrecognized(accept, arrival);
-      } catch (error) {
-        if (error instanceof StorageFault) throw error;
-        return { kind: "failed", error: errorText(error) };
-      }
+      const arrival = toIncomingReceipt(deps, webhook, await read(webhook.bytes));
+      return "kind" in arrival ? arrival : acceptOrStoreUnrecognized(accept, arrival);
     },
     answer: async (apiRun) => takeApiRun(deps, accept, apiRun, await read(Buffer.from(apiRun.text))),
     reread: async (unsettled) => reread(deps, store, unsettled, await read(Buffer.from(unsettled.body))),
@@ -163,32 +150,71 @@ export function createIntake({ store, redactKeys, readApart = null, ...deps }: I
   };
 }
 
+function toIncomingReceipt(
+  deps: IntakeDeps,
+  webhook: VerifiedWebhook,
+  { stored, bounded }: BodyReading,
+): IncomingReceipt | WithoutReceipt {
+  const { key: keyName, organization, channel, query, sentAt, receivedAt } = webhook;
+  const parsed = parsePayload(bounded);
+  if (parsed.kind === "totp") return { kind: "totp" };
+  const labels = readLabels(deps.labels ?? [], query);
+  const origin = { receivedAt, source: "webhook", channel, labels, organization } as const;
+  if (parsed.kind === "sample") return toTestWebhook(deps, normalize(parsed.payload, origin));
+  const payload = parsed.kind === "run" ? parsed.payload : null;
+  const receipt: NewReceipt = {
+    id: deps.runtime.newId("rcp"),
+    bodyHash: hash("sha256", stored),
+    body: stored,
+    source: "webhook",
+    channel,
+    labels,
+    keyName,
+    sentAt: sentAt?.slice(0, 32) ?? null,
+    reportedStatus: payload?.status ?? null,
+    receivedAt,
+    note: parsed.kind === "unknown" ? parsed.reason : null,
+  };
+  return { receipt, run: payload === null ? null : toIncomingRun(deps, payload, origin, receivedAt) };
+}
+
+/** Samples sent there reach no sink: it is the address that `doctor` has Skyvern try. */
+export const DOCTOR_CHANNEL = "skyvern-relay-doctor";
+
+function toTestWebhook({ routes, sinks }: DecideDeps, run: Run): WithoutReceipt {
+  const names = sinks.map(({ name }) => name);
+  const chosen = run.channel === DOCTOR_CHANNEL ? [] : match(run, routes, names).sinks;
+  return { kind: "test", runId: run.run_id, sinks: chosen };
+}
+
 type Accept = (arrival: IncomingReceipt) => Promise<Accepted>;
 
 /**
  * When settling or routing crashes, the fault is the relay's: the bytes are stored as unrecognized, so that a release
  * without the bug reads them again.
  */
-async function acceptOrStoreUnrecognized(accept: Accept, arrival: IncomingReceipt): Promise<IntakeResult> {
+async function acceptOrStoreUnrecognized(accept: Accept, arrival: IncomingReceipt): Promise<DurableReceipt> {
   const { receipt, run } = arrival;
   try {
-    return toIntakeResult(arrival, await accept(arrival));
+    return toDurable(arrival, await accept(arrival));
   } catch (error) {
     if (!(error instanceof DecisionCrashed) || run === null) throw error;
     const unrecognized = { ...receipt, note: "internal error in the relay; see its log" };
     const accepted = await accept({ receipt: unrecognized, run: null }).catch((another: unknown) => {
       throw another instanceof StorageFault ? another : error.cause;
     });
-    return { ...toIntakeResult(arrival, accepted), crashed: { runId: run.id, error: errorText(error.cause) } };
+    const { cause } = error;
+    const crashed = { runId: run.id, error: String((cause as Error).stack ?? cause) };
+    return { ...toDurable(arrival, accepted), crashed };
   }
 }
 
 async function takeApiRun(
-  deps: DecideDeps,
+  deps: IntakeDeps,
   accept: Accept,
   apiRun: ApiRun,
   { stored, bounded }: BodyReading,
-): Promise<ApiRunResult> {
+): ReturnType<Intake["answer"]> {
   const { source, organization, channel, receivedAt, listedAt, deliver, note } = apiRun;
   const parsed = parsePayload(bounded);
   if (parsed.kind !== "run")
@@ -211,7 +237,7 @@ async function takeApiRun(
   const run = toIncomingRun(deps, parsed.payload, origin, receivedAt);
   const routed = deliver ? run : { ...run, decide: withoutDeliveries(run.decide) };
   const arrival = { receipt, run: note === undefined ? routed : { ...routed, decide: noted(routed.decide, note) } };
-  return toIntakeResult(arrival, await accept(arrival));
+  return toDurable(arrival, await accept(arrival));
 }
 
 const noted =
@@ -240,16 +266,14 @@ async function reread(
   }
 }
 
-const toIntakeResult = ({ receipt }: IncomingReceipt, accepted: Accepted): IntakeResult & { kind: "stored" } => ({
-  kind: "stored",
+const toDurable = ({ receipt }: IncomingReceipt, accepted: Accepted): DurableReceipt => ({
+  kind: "durable",
   accepted,
   receiptId: receipt.id,
   reportedStatus: receipt.reportedStatus,
   bytes: receipt.body.length,
   crashed: null,
 });
-
-const errorText = (error: unknown): string => String((error as Error).stack ?? error);
 
 const withoutDeliveries =
   (decide: Decide): Decide =>

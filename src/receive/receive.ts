@@ -1,58 +1,37 @@
 import type { Log } from "../platform/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
-import type { Verdict } from "../domain/run.ts";
 import type { Runtime } from "../platform/runtime.ts";
-import { traceIdOf, type Trace } from "../telemetry/trace.ts";
+import type { Trace } from "../telemetry/trace.ts";
+import { StorageFault } from "../store/contract/faults.ts";
 import type { Accepted } from "../store/contract/receipts.ts";
-import { whyNoDelivery } from "./no-delivery.ts";
-import type { Intake, IntakeResult } from "./intake.ts";
-import { traceReceipt } from "../telemetry/receipt-span.ts";
+import type { DurableReceipt, Intake, WithoutReceipt } from "./intake.ts";
+import { receiptFields, traceReceipt } from "./receipt-log.ts";
 import {
   MAX_UNSIGNED_BYTES,
   precheckBody,
   verify,
+  type Incoming,
   type Precheck,
   type SignatureFault,
   type VerifiedBody,
   type VerifyKey,
 } from "./verify.ts";
 
-export interface Incoming {
-  bytes: Buffer;
-  /** `x-skyvern-signature` */
-  signature: string | null;
-  /** `x-skyvern-timestamp`: stored, never trusted. */
-  sentAt: string | null;
-  channel: string | null;
-  /** The query of the address it came to; null: none. */
-  query: string | null;
-  /** The address of the sender. */
-  from: string;
-}
-
 export type Received =
   | { kind: "refused"; reason: SignatureFault }
   /** No key signed it, and of a body that large Skyvern is not asked. */
   | { kind: "too_large"; limit: number }
-  /** Genuine, but Skyvern asks for a one-time code. */
-  | { kind: "totp" }
-  /** Skyvern's test button was pressed: nothing is stored, and these sinks get a test message. */
-  | { kind: "test"; runId: string; sinks: string[] }
-  /** On disk. `runId` is null when the webhook is unrecognized. */
-  | { kind: "accepted"; verdict: Verdict; runId: string | null }
+  | WithoutReceipt
+  /** On disk. */
+  | { kind: "durable"; accepted: Accepted }
   /** Not on disk, nothing half-done: come again. */
   | { kind: "unavailable" };
 
-/** What asking Skyvern about a body that no key signed led to. */
-export type Confirmed =
-  | { kind: "accepted"; accepted: Accepted }
-  /** Skyvern said that it knows no such run of ours. */
-  | { kind: "refused" }
-  /** Skyvern could not be asked, or too much was asked for: come again. */
-  | { kind: "unavailable" };
-
-/** Asks Skyvern about the run that an unsigned body names. `from` is the sender's address. */
-export type Confirm = (bytes: Buffer, from: string) => Promise<Confirmed>;
+/**
+ * Asks Skyvern about the run that an unsigned body names. `from` is the sender's address. Null: Skyvern said that it
+ * knows no such run of ours. `unavailable`: Skyvern could not be asked, or too much was asked for.
+ */
+export type Confirm = (bytes: Buffer, from: string) => Promise<(Received & { kind: "durable" | "unavailable" }) | null>;
 
 export interface ReceiveDeps {
   /** Those that verify now: a key that is taken away counts no more, also for a body that is being read. */
@@ -112,12 +91,11 @@ async function confirmed(
   if (bytes.length > MAX_UNSIGNED_BYTES) return { kind: "too_large", limit: MAX_UNSIGNED_BYTES };
   try {
     const answer = await confirm(bytes, from);
-    if (answer.kind === "refused") return null;
+    if (answer === null) return null;
     metrics.webhooks.inc({
-      result: answer.kind === "accepted" ? `confirmed_${answer.accepted.verdict}` : "unconfirmed",
+      result: answer.kind === "durable" ? `confirmed_${answer.accepted.verdict}` : "unconfirmed",
     });
-    if (answer.kind === "unavailable") return { kind: "unavailable" };
-    return { kind: "accepted", verdict: answer.accepted.verdict, runId: answer.accepted.runId };
+    return answer;
   } catch (error) {
     log.error("webhook.not_stored", { result: "storage_failed", error: String(error) });
     return { kind: "unavailable" };
@@ -129,65 +107,49 @@ async function receiveVerified(
   body: VerifiedBody,
   { sentAt, channel, query }: Incoming,
 ): Promise<Received> {
-  const { intake, log, metrics, trace = null } = deps;
+  const { intake, log, metrics } = deps;
   const startedAt = performance.now();
-  const { bytes, key: keyName, organization } = body;
-  const about = { key: keyName, channel };
+  const about = { key: body.key, channel };
   try {
     const receivedAt = deps.runtime.now();
-    const result = await intake.webhook({ bytes, keyName, organization, channel, query, sentAt, receivedAt });
-    if (result.kind === "failed") return unstored(deps, result.error);
+    const result = await intake.webhook({ ...body, channel, query, sentAt, receivedAt });
     if (result.kind === "totp") {
       metrics.webhooks.inc({ result: "totp" });
-      log.warn("webhook.totp_request", { key: keyName, hint: "a totp_url points at the relay; it has no codes" });
-      return { kind: "totp" };
-    }
-    if (result.kind === "test") {
+      log.warn("webhook.totp_request", { key: body.key, hint: "a totp_url points at the relay; it has no codes" });
+    } else if (result.kind === "test") {
       metrics.webhooks.inc({ result: "test" });
-      log.info("webhook.test", { run_id: result.runId, key: keyName, channel, sinks: result.sinks });
+      log.info("webhook.test", { run_id: result.runId, ...about, sinks: result.sinks });
       for (const sink of result.sinks) deps.tryOut(sink);
-      return result;
-    }
-    const { accepted, crashed } = result;
-    if (accepted.deliveries > 0) deps.nudge();
-    metrics.webhooks.inc({ result: accepted.verdict });
-    metrics.receiveSeconds.observe((performance.now() - startedAt) / 1000);
-    if (crashed) log.error("webhook.crashed", { run_id: crashed.runId, error: crashed.error });
-    logReceived(log, result, about);
-    const finishedAt = deps.runtime.now();
-    const times = { startedAt: finishedAt - (performance.now() - startedAt), finishedAt };
-    traceReceipt(trace, result, { kind: "server", source: "webhook", ...times });
-    return { kind: "accepted", verdict: accepted.verdict, runId: accepted.runId };
+    } else noteReceipt(deps, result, { about, startedAt });
+    return result;
   } catch (error) {
-    return unstored(deps, String(error));
+    const failure = { result: "storage_failed" };
+    metrics.webhooks.inc(failure);
+    // Of a bug the place counts, of a storage that cannot be used only what it says.
+    const isBug = error instanceof Error && !(error instanceof StorageFault);
+    log.error("webhook.not_stored", { ...failure, error: isBug ? (error.stack ?? String(error)) : String(error) });
+    return { kind: "unavailable" };
   }
 }
 
-function unstored({ metrics, log }: ReceiveDeps, error: string): Received {
-  const result = "storage_failed";
-  metrics.webhooks.inc({ result });
-  log.error("webhook.not_stored", { result, error });
-  return { kind: "unavailable" };
-}
-
-function logReceived(
-  log: Log,
-  { accepted, receiptId, reportedStatus, bytes }: IntakeResult & { kind: "stored" },
-  about: { key: string; channel: string | null },
+/** `startedAt`: of the process's monotonic clock. */
+function noteReceipt(
+  { runtime, log, metrics, trace = null, nudge }: ReceiveDeps,
+  receipt: DurableReceipt,
+  { about, startedAt }: { about: { key: string; channel: string | null }; startedAt: number },
 ): void {
-  const fields = {
-    run_id: accepted.runId,
-    trace_id: accepted.runId === null ? null : traceIdOf(accepted.runId),
-    receipt_id: receiptId,
-    verdict: accepted.verdict,
-    note: accepted.note,
-    status: reportedStatus,
-    ...about,
-    bytes,
-    deliveries: accepted.deliveries,
-    no_delivery: whyNoDelivery(accepted),
-  };
-  if (accepted.verdict === "unrecognized") log.warn("webhook.unrecognized", fields);
-  else if (accepted.verdict === "disputed") log.warn("webhook.disputed", fields);
+  const { accepted, crashed, bytes } = receipt;
+  const { verdict } = accepted;
+  if (accepted.deliveries > 0) nudge();
+  metrics.webhooks.inc({ result: verdict });
+  const tookMs = performance.now() - startedAt;
+  metrics.receiveSeconds.observe(tookMs / 1000);
+  const finishedAt = runtime.now();
+  const times = { startedAt: finishedAt - tookMs, finishedAt };
+  traceReceipt(trace, receipt, { kind: "server", source: "webhook", ...times });
+  if (crashed) log.error("webhook.crashed", { run_id: crashed.runId, error: crashed.error });
+  const fields = { ...receiptFields(receipt), ...about, bytes };
+  if (verdict === "unrecognized") log.warn("webhook.unrecognized", fields);
+  else if (verdict === "disputed") log.warn("webhook.disputed", fields);
   else log.info("webhook.received", fields);
 }

@@ -8,6 +8,20 @@ export interface VerifyKey {
   organization: string | null;
 }
 
+/** A webhook as it came. */
+export interface Incoming {
+  bytes: Buffer;
+  /** `x-skyvern-signature` */
+  signature: string | null;
+  /** `x-skyvern-timestamp`: stored, never trusted. */
+  sentAt: string | null;
+  channel: string | null;
+  /** The query of the address it came to; null: none. */
+  query: string | null;
+  /** The address of the sender. */
+  from: string;
+}
+
 /** The raw body of a webhook with a correct signature. Only {@link verify} creates one. */
 export interface VerifiedBody {
   readonly bytes: Buffer;

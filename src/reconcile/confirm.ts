@@ -7,7 +7,7 @@ import { createRateLimit, toNetwork } from "../platform/rate-limit.ts";
 import type { Runtime } from "../platform/runtime.ts";
 import type { SkyvernClient } from "../skyvern/client.ts";
 import type { Addresses } from "../receive/own-addresses.ts";
-import type { Confirm, Confirmed } from "../receive/receive.ts";
+import type { Confirm } from "../receive/receive.ts";
 import { readClaimedRunId } from "./claimed-run.ts";
 import type { Ingest } from "./ingest.ts";
 import { askEachKey } from "./owners.ts";
@@ -40,13 +40,13 @@ export function createConfirm(deps: ConfirmDeps): Confirm {
   return async (bytes, from) => {
     if (!claims.take(from)) return { kind: "unavailable" };
     const id = readClaimedRunId(bytes);
-    if (id === null || (unknownUntil.get(id) ?? 0) > now()) return { kind: "refused" };
+    if (id === null || (unknownUntil.get(id) ?? 0) > now()) return null;
     const network = toNetwork(from);
     const mayAsk = (proven.has(network) && questions.take("proven")) || questions.take("anyone");
     if (!mayAsk) return { kind: "unavailable" };
     const confirmed = await ask(deps, id);
-    if (confirmed.kind === "accepted") remember(proven, network, true);
-    if (confirmed.kind === "refused") remember(unknownUntil, id, now() + UNKNOWN_MS);
+    if (confirmed === null) remember(unknownUntil, id, now() + UNKNOWN_MS);
+    else if (confirmed.kind === "durable") remember(proven, network, true);
     return confirmed;
   };
 }
@@ -60,17 +60,17 @@ function remember<Value>(memory: Map<string, Value>, key: string, value: Value):
 }
 
 /** Asks for every organization until one is shown the run. */
-async function ask({ client, ingest, addresses, scope }: ConfirmDeps, id: string): Promise<Confirmed> {
+async function ask({ client, ingest, addresses, scope }: ConfirmDeps, id: string): ReturnType<Confirm> {
   const { answers, fault } = await withDeadline(TIMEOUT_MS, undefined, (inTime) =>
     askEachKey(client, id, inTime, { first: true }),
   );
   const [shown] = answers;
   // Any other answer (a proxy's page, a refused key) says nothing about the run.
-  if (shown === undefined) return { kind: fault === null ? "refused" : "unavailable" };
+  if (shown === undefined) return fault === null ? null : { kind: "unavailable" };
   const [organization, run] = shown;
   const webhookUrl = webhookUrlOf(run);
-  if (scope !== "all" && !addresses.pointsHere(webhookUrl)) return { kind: "refused" };
+  if (scope !== "all" && !addresses.pointsHere(webhookUrl)) return null;
   const channel = addresses.channelOf(webhookUrl);
   const accepted = await ingest(run, { source: "reconciled", organization, channel });
-  return accepted === null ? { kind: "refused" } : { kind: "accepted", accepted };
+  return accepted && { kind: "durable", accepted };
 }

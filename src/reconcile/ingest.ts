@@ -5,11 +5,10 @@ import type { Source } from "../domain/run.ts";
 import type { Runtime } from "../platform/runtime.ts";
 import { asInWebhooks } from "../skyvern/webhook-numbers.ts";
 import type { Accepted } from "../store/contract/receipts.ts";
-import { traceIdOf, type Trace } from "../telemetry/trace.ts";
-import { whyNoDelivery } from "../receive/no-delivery.ts";
+import type { Trace } from "../telemetry/trace.ts";
 import type { Intake } from "../receive/intake.ts";
+import { receiptFields, traceReceipt } from "../receive/receipt-log.ts";
 import { queryOf } from "../domain/labels.ts";
-import { traceReceipt } from "../telemetry/receipt-span.ts";
 
 export interface Origin {
   /** What is to be said of the answer beside what settling says. */
@@ -52,24 +51,11 @@ export function createIngest(deps: IngestDeps, { deliver }: { deliver: boolean }
       log.warn("answer.unrecognized", { source, reason: result.reason });
       return null;
     }
-    const { accepted, receiptId, reportedStatus: status } = result;
-    const { runId, verdict, note } = accepted;
+    const { accepted } = result;
     if (accepted.deliveries > 0) nudge();
-    metrics.ingested.inc({ source, verdict });
+    metrics.ingested.inc({ source, verdict: accepted.verdict });
     traceReceipt(trace, result, { kind: "internal", source, startedAt: receivedAt, finishedAt: runtime.now() });
-    const trace_id = runId === null ? null : traceIdOf(runId);
-    const { deliveries } = accepted;
-    const counts = { deliveries, no_delivery: whyNoDelivery(accepted) };
-    log.info("run.ingested", {
-      run_id: runId,
-      trace_id,
-      receipt_id: receiptId,
-      source,
-      verdict,
-      note,
-      status,
-      ...counts,
-    });
+    log.info("run.ingested", { ...receiptFields(result), source });
     return accepted;
   };
 }

@@ -9,7 +9,7 @@ import { Secret } from "../../src/platform/secret.ts";
 import { openSqlite } from "../../src/store/database.ts";
 import { migrate } from "../../src/store/schema/migrate.ts";
 import { createSqlStore } from "../../src/store/sql-store.ts";
-import { FIXTURE_KEY, signatureOf } from "../support/fixtures.ts";
+import { FIXTURE_KEY, signatureOf, verifiedBody } from "../support/fixtures.ts";
 import { aRuntime } from "../support/runtime.ts";
 
 it("a body that crashes settling is stored, others that came with it are accepted, and a start survives it", async () => {
@@ -78,10 +78,10 @@ it("a body that crashes settling is stored, others that came with it are accepte
     });
   };
 
-  expect(await Promise.all(["tsk_1", "tsk_2", "tsk_3"].map(receive))).toEqual([
-    { kind: "accepted", verdict: "accepted", runId: "tsk_1" },
-    { kind: "accepted", verdict: "unrecognized", runId: null },
-    { kind: "accepted", verdict: "accepted", runId: "tsk_3" },
+  expect(await Promise.all(["tsk_1", "tsk_2", "tsk_3"].map(receive))).toMatchObject([
+    { kind: "durable", accepted: { verdict: "accepted", runId: "tsk_1" } },
+    { kind: "durable", accepted: { verdict: "unrecognized", runId: null } },
+    { kind: "durable", accepted: { verdict: "accepted", runId: "tsk_3" } },
   ]);
   expect(await store.unrecognizedReceipts(10)).toMatchObject([{ note: "internal error in the relay; see its log" }]);
 
@@ -119,16 +119,15 @@ it("a body that crashes settling and cannot be stored is refused, and others tha
   const parts = { redactKeys: [], routes: [], archives: false, organizations: [null], sinks, runtime: aRuntime() };
   const intake = createIntake({ ...parts, store: { ...store, accept } });
   const webhooks = ["tsk_1", "tsk_2", "tsk_3"].map((id) => ({
-    bytes: Buffer.from(JSON.stringify({ run_id: id, status: "completed" })),
-    keyName: "key",
-    organization: null,
+    ...verifiedBody(JSON.stringify({ run_id: id, status: "completed" })),
     channel: null,
+    query: null,
     sentAt: null,
     receivedAt: 1_000,
   }));
-  expect(await Promise.all(webhooks.map(intake.webhook))).toMatchObject([
-    { kind: "stored", accepted: { verdict: "accepted" } },
-    { kind: "failed", error: expect.stringContaining("a bug") as string },
-    { kind: "stored", accepted: { verdict: "accepted" } },
+  expect(await Promise.allSettled(webhooks.map(intake.webhook))).toMatchObject([
+    { value: { kind: "durable", accepted: { verdict: "accepted" } } },
+    { reason: new TypeError("a bug") },
+    { value: { kind: "durable", accepted: { verdict: "accepted" } } },
   ]);
 });

@@ -1,6 +1,8 @@
 import { createHmac } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import type { JsonObject } from "../../src/platform/json.ts";
+import { Secret } from "../../src/platform/secret.ts";
+import { verify, type VerifiedBody } from "../../src/receive/verify.ts";
 
 const FOLDER = new URL("../fixtures/", import.meta.url);
 
@@ -38,3 +40,9 @@ export const mutated = (name: string, changes: Record<string, unknown>): string 
 /** `x-skyvern-signature` of these bytes. */
 export const signatureOf = (body: string | Uint8Array, key: string = FIXTURE_KEY): string =>
   createHmac("sha256", key).update(body).digest("hex");
+
+/** The body as if it had come signed with the fixture key, whose organization nobody knows. */
+export const verifiedBody = (body: string | Uint8Array): VerifiedBody => {
+  const key = { name: "key", key: new Secret(FIXTURE_KEY), organization: null };
+  return verify(Buffer.from(body), signatureOf(body), [key]) as VerifiedBody;
+};

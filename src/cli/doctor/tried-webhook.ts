@@ -1,6 +1,6 @@
 /** Whether Skyvern itself reaches the webhook address: it is asked to send its sample there. */
 import type { Config } from "../../config/config.ts";
-import { DOCTOR_CHANNEL } from "../../receive/decide.ts";
+import { DOCTOR_CHANNEL } from "../../receive/intake.ts";
 import { webhookUrlOf } from "../../reconcile/reconcile.ts";
 import type { SkyvernClient, TriedWebhook } from "../../skyvern/client.ts";
 import { quote } from "../../sinks/http-outcome.ts";
