@@ -92,6 +92,7 @@ function typeOf(output: Json): string | null {
   if (!isJsonObject(output)) return null;
   if ("response_body" in output) return "http_request";
   if ("workflow_run_id" in output) return "workflow_trigger";
+  if (isJsonObject(output["extracted_information"] ?? null)) return "extraction";
   return Object.keys(output).join() === "success" ? "wait" : null;
 }
 

@@ -2,6 +2,7 @@
  * What a person reads of HTML or XML: a page's title and text, or a document's fields. Pure. The text is a hostile
  * server's, so that reading it takes time in proportion to its length.
  */
+import { cut } from "./cut.ts";
 
 export interface MarkupText {
   kind: "web page" | "XML";
@@ -24,6 +25,13 @@ export function readMarkup(text: string, { part = false } = {}): MarkupText | nu
   return isPage ? readPage(pieces) : readXml(pieces);
 }
 
+/** Characters of a page's text: its beginning says which page it is. */
+const MAX_TEXT = 600;
+
+/** The title and the text, a line each, as far as {@link MAX_TEXT} goes. */
+export const textOf = ({ title, lines }: MarkupText): string =>
+  cut((title === null ? lines : [title, ...lines]).join("\n"), MAX_TEXT);
+
 // --- pieces ---------------------------------------------------------------------------------------------------------
 
 type Piece = { kind: "text"; text: string } | { kind: "open" | "close"; name: string };
@@ -35,8 +43,8 @@ const OF_PAGE = new Set(
     "center script style header main section article nav footer"
   ).split(" "),
 );
-/** Elements of a page whose content is not text to read. */
-const UNSHOWN = new Set(["script", "style", "noscript", "template", "svg", "iframe", "textarea", "select"]);
+/** Elements of a page whose content is not text, or not what the page is about. */
+const UNSHOWN = new Set("script style noscript template svg iframe textarea select nav footer".split(" "));
 
 /** Quoted attributes may hold `>`. */
 const TAG = /<(\/?)([a-z][\w:.-]{0,60})(?:[^"'>]|"[^"]*"|'[^']*')*>/iy;

@@ -1,13 +1,22 @@
 /**
  * A reason as a person reads it: without what Skyvern puts before the words of the block (contract §9), which stand
  * behind up to two of its own phrases; the block is named beside it (`blockTypeIn`). A reason that is a word of a
- * program is said in words. Null for a reason that says nothing. Pure.
+ * program is said in words, and a web page as its text. Null for a reason that says nothing. Pure.
  */
+import { readMarkup, textOf } from "./markup-text.ts";
+
 export function plainReason(reason: string | null): string | null {
   if (reason === null) return null;
   const words = reason.replace(OF_BLOCK, "").replace(OF_CODE, "").replace(EXCEPTIONS, "$1 ($2)");
   if (words.trim() === "" || NOTHING.test(words)) return null;
-  return CODE.test(words) ? sentence(words) : words;
+  return CODE.test(words) ? sentence(words) : readAnswer(words);
+}
+
+/** What a server answered to an HTTP request, which may be a page. */
+function readAnswer(words: string): string {
+  const [status = ""] = /^HTTP \d{3}: (?=<)/.exec(words) ?? [];
+  const markup = status === "" ? null : readMarkup(words.slice(status.length), { part: true });
+  return markup === null ? words : `${status}${textOf(markup)}`;
 }
 
 /** The type of the block in whose words a reason is given; null where it names none. */

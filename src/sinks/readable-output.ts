@@ -5,7 +5,7 @@
 import { isJsonObject, isRawNumber, numberText, type Json, type JsonObject } from "../platform/json.ts";
 import type { Report } from "../domain/report.ts";
 import { cut } from "./cut.ts";
-import { readMarkup } from "./markup-text.ts";
+import { readMarkup, textOf } from "./markup-text.ts";
 
 export interface Fact {
   label: string;
@@ -143,8 +143,7 @@ function extractEssence(value: Json): Essence {
   return { note: null, value };
 }
 
-/** Characters of a page's text: the beginning says which page it is, and the run's page has the whole of it. */
-const MAX_MARKUP = 600;
+/** Characters of a page in one line. */
 const MAX_MARKUP_LINE = 120;
 
 /** A web page or XML as the text of it; null for any other text. */
@@ -152,9 +151,8 @@ function describeMarkup(text: string, options?: { part: boolean }): Essence | nu
   const markup = readMarkup(text, options);
   if (markup === null) return null;
   const { kind, title, lines } = markup;
-  const all = title === null ? lines : [title, ...lines];
   const brief = title ?? lines.slice(0, MAX_PARTS).join(", ");
-  return { note: kind, value: cut(all.join("\n"), MAX_MARKUP), brief: cut(brief, MAX_MARKUP_LINE) };
+  return { note: kind, value: textOf(markup), brief: cut(brief, MAX_MARKUP_LINE) };
 }
 
 /** The blocks of a child run, by label. */

@@ -1,5 +1,6 @@
 /** Leaves out of a message's output what stands in another place of it: its files, its summary, why it failed. Pure. */
 import type { Report } from "../domain/report.ts";
+import { plainReason } from "./plain-reason.ts";
 import { bytes, type Section } from "./readable-output.ts";
 
 /** The blocks of the output with what only they say; a block that says nothing else is left out. */
@@ -23,7 +24,7 @@ function saidIn({ files, summary, failure }: Report): Said {
   const texts = [summary, failure?.reason].flatMap((text) => (text ? [text.trim()] : []));
   return {
     lines: new Set([...names, ...texts]),
-    reason: failure?.reason ?? "",
+    reason: plainReason(failure?.reason ?? null) ?? "",
     block: failure?.block?.label ?? null,
   };
 }

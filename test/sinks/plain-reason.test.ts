@@ -30,3 +30,11 @@ it.each([null, "", " \n", "Workflow run timed_out: child entity cascade cleanup.
     expect(plainReason(reason)).toBeNull();
   },
 );
+
+it("a page that a server answered with is said as its text", () => {
+  const page =
+    "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1><p>Away.</p></body></html>";
+  const said = "HTTP 502: 502 Bad Gateway\nAway.";
+  expect(plainReason(`http_request block failed. failure reason: HTTP 502: ${page}`)).toBe(said);
+  expect(plainReason("HTTP 404: no <b>such</b> page")).toBe("HTTP 404: no <b>such</b> page");
+});

@@ -95,7 +95,7 @@ describe("an HTTP answer", () => {
 describe("a page in an HTTP answer", () => {
   const page =
     "<!DOCTYPE html><html><head><title>Rates &amp; fees</title><style>p { color: red }</style></head><body>" +
-    "<script>if (1 < 2) go('<p>no</p>')</script><!-- <p>old</p> --><h1>Rates &amp; fees</h1>" +
+    "<nav>Home</nav><script>if (1 < 2) go('<p>no</p>')</script><!-- <p>old</p> --><h1>Rates &amp; fees</h1>" +
     '<p title="a > b">Valid <b>today</b>.</p><table><tr><td>EUR</td><td>1.08&nbsp;&#36;</td></tr></table></body></html>';
 
   it("a page in an HTTP answer is shown as its title and its text", () => {

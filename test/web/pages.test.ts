@@ -213,6 +213,25 @@ describe("the page of a run", () => {
     );
   });
 
+  test("a web page in a run's output and in its reason is read as its text, in the list and once on the run's page", async () => {
+    const body = "<html><head><title>502 Bad Gateway</title></head><body><p>Away.</p></body></html>";
+    const failed = fixtureJson("workflow_run.failed-attempt-2-final-1.0.56");
+    await relay.webhook({
+      ...failed,
+      run_id: "wr_1",
+      workflow_run_id: "wr_1",
+      failure_reason: `http_request block failed. failure reason: HTTP 502: ${body}`,
+      output: { rates_output: { status_code: 502, response_body: body }, extracted_information: [] },
+    });
+    expect(textOf(await reader.page("/"))).toContain("HTTP 502: 502 Bad Gateway Away.");
+    const html = await reader.page("/runs/wr_1");
+    expect(textOf(html)).toContain("Why it did not complete HTTP 502: 502 Bad Gateway Away.");
+    // The raw answer stays in the tree and the JSON alone.
+    const [seen = ""] = html.split(/<summary>(?:The whole output|Everything, as a tree)<\/summary>/);
+    expect(seen).not.toContain("&lt;");
+    expect(html).toContain("&lt;title&gt;502 Bad Gateway");
+  });
+
   test("the page of a failed run shows its reason, codes, categories and Skyvern's own words", async () => {
     await relay.webhook(
       aTask({

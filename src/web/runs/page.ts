@@ -3,6 +3,7 @@ import { html } from "hono/html";
 import { typeName } from "../../domain/block.ts";
 import { DELIVERY_STATES, TERMINAL_STATUSES } from "../../domain/run.ts";
 import { duration } from "../../sinks/content.ts";
+import { plainReason } from "../../sinks/plain-reason.ts";
 import type { Page, RunListItem } from "../../store/contract/runs.ts";
 import { runsChart, type RunsChart } from "../charts.ts";
 import {
@@ -237,7 +238,7 @@ const table = (rows: readonly RunListItem[]): Html =>
 
 function row(run: RunListItem): Html {
   const { run_id: runId, status, reason, duration_ms: took, received_at } = run;
-  const why = line(reason ?? "", 140);
+  const why = line(plainReason(reason) ?? "", 140);
   return html`<tr role="row" id="${rowId(runId)}">
     <td role="cell" class="a-status">${statusBadge(status)}</td>
     <td role="cell" class="a-title">
