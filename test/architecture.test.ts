@@ -124,7 +124,7 @@ it("nothing below the composition root reads the environment, the clock or chanc
     "demo",
     "stand-ins",
     "platform/runtime.ts",
-    "platform/stdout-log.ts",
+    "platform/log/stdout-log.ts",
     "edge/log.ts",
   ]);
   const readers = files

@@ -4,7 +4,7 @@ import type { Config } from "../config/config.ts";
 import { keepReloading, readConfig, type ReadConfig } from "../app/watch-config.ts";
 import { systemRuntime } from "../platform/runtime.ts";
 import { writeRemedy } from "./write-remedy.ts";
-import { createLog, createTextLog } from "../platform/stdout-log.ts";
+import { createLog, createTextLog } from "../platform/log/stdout-log.ts";
 import { EXIT, type AddCommand, type Shell } from "./command.ts";
 import { refuse } from "./configuration.ts";
 import { greeting } from "./greeting.ts";

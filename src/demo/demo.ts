@@ -5,7 +5,7 @@ import { createRelay } from "../app/relay.ts";
 import type { Shell } from "../cli/command.ts";
 import { formatFaults, loadConfig } from "../config/config.ts";
 import { sleep, systemRuntime } from "../platform/runtime.ts";
-import { createLog } from "../platform/stdout-log.ts";
+import { createLog } from "../platform/log/stdout-log.ts";
 import { sampleRuns, type Sample } from "./samples.ts";
 import { SINK_STAND_INS, type SinkStandIn } from "../stand-ins/sinks.ts";
 import { startSkyvern, type StandInSkyvern } from "../stand-ins/skyvern.ts";

@@ -6,7 +6,7 @@ import { createHeartbeat } from "../../src/alerts/heartbeat.ts";
 import { createEgress } from "../../src/net/egress.ts";
 import { createMetrics } from "../../src/telemetry/metrics.ts";
 import { Secret } from "../../src/platform/secret.ts";
-import { createLog } from "../../src/platform/stdout-log.ts";
+import { createLog } from "../../src/platform/log/stdout-log.ts";
 import { aListeningApp } from "../support/app.ts";
 import { until } from "../support/until.ts";
 

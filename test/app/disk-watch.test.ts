@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import { createDiskWatch } from "../../src/app/disk-watch.ts";
 import { diskState } from "../../src/platform/disk-space.ts";
-import { createLog } from "../../src/platform/stdout-log.ts";
+import { createLog } from "../../src/platform/log/stdout-log.ts";
 import { aFolder, anApp } from "../support/app.ts";
 
 const GB = 1_000_000_000;

@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import { planJobs, type PeriodicJob, type Rounds } from "../../src/app/jobs.ts";
 import { Lifecycle } from "../../src/app/lifecycle.ts";
-import { createLog } from "../../src/platform/stdout-log.ts";
+import { createLog } from "../../src/platform/log/stdout-log.ts";
 import { aRuntime } from "../support/runtime.ts";
 import { until } from "../support/until.ts";
 

@@ -8,7 +8,7 @@ import { formatFaults, loadConfig, type Config } from "../../src/config/config.t
 import { startHttpSink, type HttpSinkStandIn } from "../../src/stand-ins/http-sink.ts";
 import { startSkyvern } from "../../src/stand-ins/skyvern.ts";
 import { silentLog } from "../../src/platform/log.ts";
-import { createLog } from "../../src/platform/stdout-log.ts";
+import { createLog } from "../../src/platform/log/stdout-log.ts";
 import { systemRuntime } from "../../src/platform/runtime.ts";
 import { aFolder, aSignedRequest, TOKEN } from "../support/app.ts";
 import { FIXTURE_KEY } from "../support/fixtures.ts";

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
-import { createLog } from "../../src/platform/stdout-log.ts";
-import { formatLogLine } from "../../src/platform/text-log.ts";
+import { createLog } from "../../src/platform/log/stdout-log.ts";
+import { formatLogLine } from "../../src/platform/log/text-log.ts";
 
 /** One act as it is logged, without its time. */
 function written(event: string, fields: Record<string, unknown>, colour = false): string {

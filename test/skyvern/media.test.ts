@@ -7,7 +7,7 @@ import { zipSync } from "fflate";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { startSkyvern, TINY_PNG, type StandInArtifact, type StandInSkyvern } from "../../src/stand-ins/skyvern.ts";
 import { createEgress } from "../../src/net/egress.ts";
-import { createLog } from "../../src/platform/stdout-log.ts";
+import { createLog } from "../../src/platform/log/stdout-log.ts";
 import { Secret } from "../../src/platform/secret.ts";
 import { createSkyvernClient } from "../../src/skyvern/client.ts";
 import { safeAnswer, sniff } from "../../src/skyvern/artifacts/answer.ts";

@@ -12,7 +12,7 @@ import { startSlack, type SlackStandIn } from "../../src/stand-ins/slack.ts";
 import { startSmtp, type SmtpStandIn } from "../../src/stand-ins/smtp.ts";
 import type { Json } from "../../src/platform/json.ts";
 import { systemRuntime, type Runtime } from "../../src/platform/runtime.ts";
-import { createLog } from "../../src/platform/stdout-log.ts";
+import { createLog } from "../../src/platform/log/stdout-log.ts";
 import { FIXTURE_KEY, signatureOf } from "./fixtures.ts";
 import { aRuntime } from "./runtime.ts";
 

@@ -1,6 +1,6 @@
 import { write, writeSync } from "node:fs";
 import { pino, type DestinationStream } from "pino";
-import type { Log } from "./log.ts";
+import type { Log } from "../log.ts";
 import { formatLogLine } from "./text-log.ts";
 
 /** JSON lines on standard output, or to a given writer. */

@@ -1,5 +1,5 @@
 /** A log line as a person reads it: `21:58:03 warn  delivery attempted  run_id=tsk_1 sink=ops reason="HTTP 500"`. */
-import { onOneLine } from "./hostile-text.ts";
+import { onOneLine } from "../hostile-text.ts";
 
 /** Ids that only a search through many lines needs: JSON lines have them. */
 const LEFT_OUT = new Set(["time", "level", "event", "trace_id", "receipt_id", "delivery_id"]);
