@@ -6,7 +6,7 @@ const include = [
   "test/{config,domain,history,platform,deliver,store}/**/*.test.ts",
   "test/architecture.test.ts",
   "test/alerts/rules.test.ts",
-  "test/receive/{byte-budget,crash,settle,verify}.test.ts",
+  "test/receive/{crash,settle,verify}.test.ts",
   "test/skyvern/{artifact-url,normalize,payload,redact,webhook-numbers}.test.ts",
 ];
 const exclude = ["test/store/{fleet,postgres*}.test.ts"];

@@ -8,7 +8,7 @@ import type { Metrics } from "../telemetry/metrics.ts";
 import type { HttpClient } from "../net/http-client.ts";
 import type { Secret } from "../platform/secret.ts";
 import { outcomeOfError, outcomeOfStatus } from "../sinks/http-outcome.ts";
-import { withDeadline } from "../platform/deadline.ts";
+import { withDeadline } from "../platform/abortable.ts";
 
 export interface HeartbeatDeps {
   /** Secret, because anyone who has the address can send heartbeats. */

@@ -13,3 +13,26 @@ export async function abortable<T>(promise: Promise<T>, signal: AbortSignal | un
     signal.removeEventListener("abort", abort);
   }
 }
+
+/**
+ * Calls `work` with a signal that aborts after `ms` (with a TimeoutError, as that of `AbortSignal.timeout`) or as soon
+ * as `signal` does. When `work` has settled nothing of it is left, where `AbortSignal.timeout` and `.any` keep a timer
+ * and weak references of each call until its time is up: at a thousand runs a second that was a fifth of the CPU time.
+ */
+export async function withDeadline<T>(
+  ms: number,
+  signal: AbortSignal | undefined,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const deadline = new AbortController();
+  const follow = (): void => deadline.abort(signal?.reason);
+  const timer = setTimeout(() => deadline.abort(new DOMException(`not done within ${ms} ms`, "TimeoutError")), ms);
+  if (signal?.aborted === true) follow();
+  else signal?.addEventListener("abort", follow);
+  try {
+    return await work(deadline.signal);
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", follow);
+  }
+}

@@ -12,7 +12,7 @@ import { readClaimedRunId } from "./claimed-run.ts";
 import type { Ingest } from "./ingest.ts";
 import { askEachKey } from "./owners.ts";
 import { webhookUrlOf } from "./reconcile.ts";
-import { withDeadline } from "../platform/deadline.ts";
+import { withDeadline } from "../platform/abortable.ts";
 
 export interface ConfirmDeps {
   client: SkyvernClient;

@@ -16,7 +16,7 @@ import type { DeliveryStore } from "../store/contract/deliveries.ts";
 import type { RunStore } from "../store/contract/runs.ts";
 import type { Ingest } from "./ingest.ts";
 import { webhookUrlOf } from "./reconcile.ts";
-import { withDeadline } from "../platform/deadline.ts";
+import { withDeadline } from "../platform/abortable.ts";
 
 export interface DetailsDeps {
   client: SkyvernClient;

@@ -12,7 +12,7 @@ import { fillDetails } from "./details.ts";
 import { awaitAttempt, type AwaitAttemptDeps, type Next } from "./await-attempt.ts";
 import type { Intake } from "../receive/intake.ts";
 import { settleDispute, type OwnersDeps } from "./owners.ts";
-import { withDeadline } from "../platform/deadline.ts";
+import { withDeadline } from "../platform/abortable.ts";
 
 export interface FollowUpDeps extends Omit<OwnersDeps, "intake">, Omit<AwaitAttemptDeps, "intake"> {
   store: Pick<ReconcileStore, "dueFollowUps" | "setFollowUp"> & Pick<RunStore, "run"> & OwnersDeps["store"];

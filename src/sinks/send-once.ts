@@ -1,6 +1,6 @@
 import type { Log } from "../platform/log.ts";
 import type { Outcome } from "../domain/run.ts";
-import { withDeadline } from "../platform/deadline.ts";
+import { withDeadline } from "../platform/abortable.ts";
 import type { Job, Sink } from "./sink.ts";
 
 export interface SendOnceInput {

@@ -9,7 +9,7 @@ import { followRedirects, MAX_REDIRECTS } from "../net/redirects.ts";
 import { boundOutput } from "./large-output.ts";
 import { retry } from "../platform/retry.ts";
 import { readRetryAfter } from "../net/retry-after.ts";
-import { withDeadline } from "../platform/deadline.ts";
+import { withDeadline } from "../platform/abortable.ts";
 import type { Runtime } from "../platform/runtime.ts";
 import type { Secret } from "../platform/secret.ts";
 

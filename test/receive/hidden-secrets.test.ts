@@ -131,7 +131,9 @@ class Secrets {
   leakedIn(text: string): string[] {
     const found: string[] = [];
     // The relay's own signatures are random, and may spell the mark.
-    const foreign = text.replaceAll(/\/artifacts\/[^/\s"?]+\/[^/\s"?]+\?exp=\d+&(?:amp;)?sig=[\w-]{43}/g, "");
+    const foreign = text
+      .replaceAll(/\/artifacts\/[^/\s"?]+\/[^/\s"?]+\?exp=\d+&(?:amp;)?sig=[\w-]{43}/g, "")
+      .replaceAll(/"webhook-signature":"v1,[\w+/]{43}="/g, "");
     for (const spelling of [foreign, spellOut(foreign)]) {
       const lower = spelling.toLowerCase();
       for (let at = spelling.indexOf(SECRET_MARK); at >= 0; at = spelling.indexOf(SECRET_MARK, at + 1))

@@ -14,7 +14,7 @@ import type { ArtifactRow, SkyvernClient } from "../client.ts";
 import type { SkyvernFault } from "../api-call.ts";
 import { countBlocks } from "../workflow-definition.ts";
 import { listIdOf, listRelevantArtifacts } from "./relevant-artifacts.ts";
-import { withDeadline } from "../../platform/deadline.ts";
+import { withDeadline } from "../../platform/abortable.ts";
 
 export interface Enrichment {
   /** Left out for a run that is no workflow's, and where its timeline could not be read. */

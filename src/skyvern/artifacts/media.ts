@@ -11,7 +11,7 @@ import { resolveArtifactUrl, type ArtifactLocation } from "./artifact-link.ts";
 import { BundleFault, isZip, openMember } from "./bundle.ts";
 import { HEAD_BYTES, peek, typeOfBytes, type Bytes } from "./bytes.ts";
 import { listIdOf, listRelevantArtifacts } from "./relevant-artifacts.ts";
-import { withDeadline } from "../../platform/deadline.ts";
+import { withDeadline } from "../../platform/abortable.ts";
 
 /** The relay's own copies of artifacts. */
 export interface Copies {
