@@ -89,7 +89,6 @@ describe.skipIf(!hasBrowser)("the recording in a browser", { timeout: 60_000 }, 
     await page.getByText("Skyvern does not have the recording any more.").waitFor();
     expect(await page.locator("video").isVisible()).toBe(false);
     expect(await page.getByRole("link", { name: /recording|download/i }).count()).toBe(0);
-    reader.forgive(/status of 404/);
   });
 
   test("a picture that is not there is a line of words, and no link", async () => {
@@ -107,7 +106,6 @@ describe.skipIf(!hasBrowser)("the recording in a browser", { timeout: 60_000 }, 
     await words.waitFor();
     expect((await words.boundingBox())?.height).toBeLessThan(30);
     expect(await page.locator("figure.decisive :is(img, a)").count()).toBe(0);
-    reader.forgive(/status of 404/);
     expect(await inspect("run-without-picture", TWO_VIEWS)).toEqual([]);
   });
 });

@@ -14,8 +14,8 @@ export interface MediaRequest {
 }
 
 /**
- * Answers with the bytes in a form that runs nothing. What cannot be read, or is neither picture nor film, is 404, so
- * that the page has words in its place.
+ * Answers with the bytes in a form that runs nothing. What cannot be read, or is neither picture nor film, is
+ * answered with nothing: the page has words in its place, and a browser complains of nothing.
  */
 export async function answerMedia(media: Pick<Media, "open">, request: MediaRequest): Promise<Response> {
   const { owner, key, range, signal } = request;
@@ -29,4 +29,4 @@ export async function answerMedia(media: Pick<Media, "open">, request: MediaRequ
 }
 
 /** Not cached: a storage that does not answer now may do so later. */
-const missing = (): Response => new Response(null, { status: 404, headers: { "cache-control": "no-store" } });
+const missing = (): Response => new Response(null, { status: 204, headers: { "cache-control": "no-store" } });
