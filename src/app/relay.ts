@@ -269,7 +269,7 @@ export class Relay {
     return { reloaded: { changed, fixed }, going, coming };
   }
 
-  /** Resolves when the app that came delivers, or another one is in force by then. */
+  /** Resolves when the new app delivers, or when a newer one has replaced it. */
   async #handOver(going: RunningApp, coming: RunningApp): Promise<void> {
     const { log } = this.#deps;
     // Its streams end at once, without waiting for earlier apps.

@@ -42,7 +42,7 @@ const exists = (path: string): boolean => statOf(path) !== null;
 
 /**
  * The text of a file's bytes, without a byte order mark. Throws when they are not UTF-8: with the `place` where that begins, as
- * each byte that is none would become the same wrong character without a word.
+ * each byte that is no character would become the same wrong character without a word.
  */
 function decodeUtf8(path: string, bytes: Buffer): string {
   // UTF-16 without a byte order mark is valid UTF-8, of which every other character is a NUL.
@@ -60,7 +60,7 @@ function decodeUtf8(path: string, bytes: Buffer): string {
 const isMostlyNul = (bytes: Buffer): boolean =>
   bytes.reduce((nuls, byte) => nuls + (byte === 0 ? 1 : 0), 0) > bytes.length / 2;
 
-/** How many of the bytes are whole characters of UTF-8, up to the first that is none. */
+/** How many of the bytes are whole characters of UTF-8, up to the first byte that is not. */
 function lengthOfUtf8(bytes: Buffer): number {
   let [good, bad] = [0, bytes.length];
   while (bad - good > 1) {

@@ -20,7 +20,7 @@ export interface Shell {
    * are not echoed.
    */
   ask?(question: string, options: { isSecret: boolean }): Promise<string | null>;
-  /** The terminal on standard output; absent when that is none. */
+  /** The terminal on standard output; absent when that is no terminal. */
   screen?: Screen;
 }
 

@@ -18,7 +18,7 @@ export function parseOrganization(key: string): string | null {
   return typeof sub === "string" && sub !== "" ? sub : null;
 }
 
-/** The claims of a JWT, unchecked; null when the text is none. */
+/** The claims of a JWT, unchecked; null when the text is no JWT. */
 export function parseClaims(key: string): Record<string, unknown> | null {
   const parts = key.split(".");
   if (parts.length !== 3) return null;

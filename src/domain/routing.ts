@@ -124,7 +124,7 @@ function describeMiss(values: readonly string[], items: readonly string[], fits:
 /** The forms of a condition on a number: `2`, `>1`, `>=2`, `<3`, `<=3`. */
 export const COUNT_CONDITION = /^(?<sign>>=|>|<=|<|)(?<bound>\d{1,9})$/;
 
-/** Whether a number, written in digits, meets a condition. One that is none is met by no number. */
+/** Whether a number, written in digits, meets a condition. No number meets a text that is no condition. */
 export function fitsCount(condition: string, value: string): boolean {
   const { sign = "", bound = "" } = COUNT_CONDITION.exec(condition)?.groups ?? {};
   if (bound === "") return false;

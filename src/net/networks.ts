@@ -86,7 +86,7 @@ export function foreseeRefusal(url: string, allow: readonly string[], trusted: r
   return `${host} is not a public name, so every delivery to it dies at once if its address is private; ${mend}`;
 }
 
-/** Throws when the text is none. */
+/** Throws when the text is not in CIDR notation. */
 export function cidrOrThrow(text: string): Cidr {
   const cidr = parseCidr(text);
   if (cidr === null) throw new Error(`"${text}" is not a network in CIDR notation`);

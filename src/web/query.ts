@@ -40,7 +40,7 @@ const SINGLE = new Set<string>(["q", "since", "until"]);
 /** Messages that a page shows once after a button was pressed. */
 const SAID = new Set(["queued", "refreshed", "tested", "resumed"]);
 
-/** Parses an address: its filters, and a fault for everything that is none. Empty values count as absent. */
+/** Parses an address: its filters, and a fault for every other parameter. Empty values count as absent. */
 export function readQuery<Name extends string>(
   search: URLSearchParams,
   names: readonly Name[],
@@ -127,7 +127,7 @@ function instants(since: string | undefined, until: string | undefined): { since
 
 const INSTANT = /^\d{4}-\d\d-\d\d(?:[T ](\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?)(Z|[+-]\d\d:\d\d)?)?$/;
 
-/** Parses an ISO 8601 time to epoch milliseconds; without an offset it is UTC. Null when it is none. */
+/** Parses an ISO 8601 time to epoch milliseconds; without an offset it is UTC. Null when it is no such time. */
 export function parseInstant(text: string): number | null {
   const found = INSTANT.exec(text);
   if (found === null) return null;

@@ -57,7 +57,7 @@ function parseMailboxes(text: string): Mailbox[] | null {
   return good && found.length > 0 ? found : null;
 }
 
-/** Punycode for the domain, which every server takes; one that is none stays, and is no address. */
+/** Punycode for the domain, which every server takes; a text that is no domain stays as it is, and makes no address. */
 function withAsciiDomain(address: string): string {
   const at = address.lastIndexOf("@") + 1;
   const domain = address.slice(at);

@@ -54,7 +54,7 @@ export function parseExpiry(url: string): number | null {
 }
 
 /**
- * An absolute http or https URL, else null. One with a user is none: `https://relay.example.com@evil.example/` poses as
+ * An absolute http or https URL, else null. A URL with a user counts as no such URL: `https://relay.example.com@evil.example/` poses as
  * another.
  */
 export function parseWebUrl(url: string): URL | null {

@@ -247,7 +247,7 @@ async function fetchUrl({ fetch, log }: MediaDeps, request: UrlRequest): Promise
 const PERMIT_TIMEOUT_MS = 5_000;
 
 /**
- * A URL to which the relay would not go itself is none to send a reader to: Skyvern's own copy of it is streamed, if it
+ * The relay sends no reader to a URL to which it would not go itself: Skyvern's own copy of it is streamed, if it
  * has an id.
  */
 async function permitted(
@@ -271,7 +271,7 @@ async function permitted(
 const REFUSED = "It is at an address that the relay may not reach.";
 
 interface Begin {
-  /** A picture is read whole, as half of one is none, and so is what a copy may replace. */
+  /** A picture is read whole, because half of it is of no use. So is an artifact that a copy may replace. */
   whole: boolean;
   /** Its name in the ZIP, asked for where its bytes are one; null: it is the ZIP itself. */
   member?: () => Promise<string | null>;

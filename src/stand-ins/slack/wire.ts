@@ -14,7 +14,7 @@ export async function readBody(request: IncomingMessage): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
-/** Arguments as Slack reads them: a form, JSON, or the query. `readable` is false for JSON that is none. */
+/** Arguments as Slack reads them: a form, JSON, or the query. `readable` is false for a body that is not JSON. */
 export function parseArgs(body: string, contentType: string, query: URLSearchParams) {
   const fromQuery: Record<string, unknown> = Object.fromEntries(query);
   if (!contentType.startsWith("application/json")) {

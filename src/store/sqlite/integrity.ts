@@ -85,7 +85,7 @@ const PROGRAM = fileURLToPath(
   new URL(import.meta.url.endsWith(".ts") ? "./integrity-process.ts" : "./integrity-process.js", import.meta.url),
 );
 
-/** Empty also where the process could not do its work: that says nothing of the file. */
+/** The list is empty also where the process failed, which says nothing about the file. */
 function readInProcess(path: string, signal: AbortSignal): Promise<string[]> {
   return new Promise((resolve) => {
     execFile(process.execPath, [PROGRAM, path], { signal }, (error, stdout) => {
