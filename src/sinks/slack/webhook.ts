@@ -6,8 +6,8 @@
 import type { HttpResponse } from "../../net/http-client.ts";
 import { readRetryAfter } from "../../net/retry-after.ts";
 import type { Secret } from "../../platform/secret.ts";
-import { buildContent } from "../content.ts";
-import type { Sink, SinkDeps } from "../sink.ts";
+import { buildContent, type Content } from "../content.ts";
+import type { Job, Sink, SinkDeps } from "../sink.ts";
 import { renderMessage, renderPlainMessage, type SlackMessage } from "./blocks.ts";
 import { isClientError, findMeaning, toOutcome, toRefusal, type SlackFailure } from "./error-codes.ts";
 
@@ -16,7 +16,7 @@ type Result = { ok: true; status: number } | { ok: false; failure: SlackFailure 
 export function webhookDelivery(url: Secret, deps: SinkDeps): Pick<Sink, "deliver"> {
   return {
     async deliver(job, signal) {
-      const content = buildContent(job.report, job.cause);
+      const content = withCorrection(buildContent(job.report, job.cause), job.cause);
       let result = await post(renderMessage(content));
       if (!result.ok && findMeaning(result.failure)?.kind === "plain") result = await post(renderPlainMessage(content));
       if (!result.ok) return toOutcome(result.failure, "incoming webhook", deps.now());
@@ -44,6 +44,12 @@ export function webhookDelivery(url: Secret, deps: SinkDeps): Pick<Sink, "delive
     },
   };
 }
+
+/** The earlier message still stands, so the first line says that this one corrects it. */
+const withCorrection = (content: Content, cause: Job["cause"]): Content =>
+  cause === "correction"
+    ? { ...content, status: { ...content.status, label: `Correction: ${content.status.label}` } }
+    : content;
 
 const PLAIN_READING = { parse: "none", link_names: false, mrkdwn: false, unfurl_links: false, unfurl_media: false };
 

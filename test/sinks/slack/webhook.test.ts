@@ -29,6 +29,16 @@ describe("an incoming webhook", () => {
     expect(slack.messages()[0]?.blocks.map(({ type }) => type)).toContain("table");
   });
 
+  it("an incoming webhook gets a correction as a message that opens with that word, because the earlier one stands", async () => {
+    const slack = await slackWith();
+    const report = aReport({ status: "canceled" });
+    await webhookOn(slack.webhookUrl).deliver(aJob({ cause: "correction", report }), never());
+    const [message] = slack.messages();
+    expect(message?.text).toContain("🚫 Correction: Canceled – Fetch the invoices");
+    expect(message?.blocks[0]).toMatchObject({ text: { text: "🚫 Correction: Canceled: Fetch the invoices" } });
+    expect(JSON.stringify(message?.blocks)).toContain("This replaces what was told before.");
+  });
+
   it("an incoming webhook has Slack read its text as it is, without markup, links, names or previews", async () => {
     const slack = await slackWith();
     await webhookOn(slack.webhookUrl).deliver(aJob(), never());
