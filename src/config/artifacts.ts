@@ -54,8 +54,7 @@ export const ArtifactsSchema = z
         "Which artifacts the relay copies, for when Skyvern has deleted them: `off`, `screenshots` or `all`.",
     }),
     dir: z.string().min(1).optional().meta({
-      description:
-        "Folder of the copies. Default: `artifacts` beside the database. With s3 it holds one file at a time.",
+      description: "Folder of the copies; with s3, of the one in progress. Default: `artifacts` beside the database.",
     }),
     s3: S3.optional().meta({ description: "S3-compatible storage for the copies, instead of the folder." }),
     max_file: sizeBetween("1kB", "5GB").prefault("1GB").meta({ description: "The largest artifact that is copied." }),

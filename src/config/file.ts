@@ -68,8 +68,8 @@ const skyvern = z.strictObject({
           .optional()
           .meta({
             description:
-              "`mine`: runs whose webhook_url has the host of PUBLIC_URL. `all`: every run; those that ended before the " +
-              "first start are not delivered. Default: `mine`; `all` if no webhook can arrive.",
+              "`mine`: runs whose webhook_url has the host of PUBLIC_URL. `all`: every run, but delivers none that " +
+              "ended before the first start. Default: `mine`; `all` if no webhook can arrive.",
           }),
         history: durationOrFalse(DAY_MS, 90 * DAY_MS)
           .optional()
@@ -93,8 +93,8 @@ const skyvern = z.strictObject({
     .default(false)
     .meta({
       description:
-        "Whether the relay asks Skyvern about runs whose webhook none of its keys signed (those from Skyvern's " +
-        "web page).",
+        "Whether the relay asks Skyvern about webhooks that none of its keys signed (runs from Skyvern's web " +
+        "page).",
     }),
 });
 
@@ -106,17 +106,13 @@ const delivery = z.strictObject({
     .array(durationBetween(0, 7 * DAY_MS))
     .max(50)
     .prefault(SCHEDULE)
-    .meta({ description: "Waits before the second, third, … attempt. After the last one the delivery is dead." }),
+    .meta({ description: "Waits before the second, third, … attempt; then the delivery is dead." }),
   timeout: durationBetween(100, 600_000)
     .prefault("15s")
     .meta({ description: "The longest that an attempt may take, after `artifacts_wait`." }),
-  artifacts_wait: durationBetween(0, 600_000)
-    .prefault("20s")
-    .meta({
-      description:
-        "The longest that a message waits for Skyvern's answers: artifacts, a workflow's blocks, a task's goal " +
-        "and URL.",
-    }),
+  artifacts_wait: durationBetween(0, 600_000).prefault("20s").meta({
+    description: "The longest that a message waits for Skyvern's answers: artifacts, blocks, a task's goal and URL.",
+  }),
 });
 
 const heartbeat = z.strictObject({
@@ -126,8 +122,7 @@ const heartbeat = z.strictObject({
     .refine((text) => (URL.parse(text)?.username ?? "") === "", "must not hold a user name")
     .transform((text) => new Secret(text))
     .meta({
-      description:
-        "The relay GETs it while the delivery loop and the database work; else it POSTs the reason to …/fail.",
+      description: "The relay GETs it while it works; else it POSTs the reason to …/fail.",
     }),
   every: durationBetween(10_000, DAY_MS).prefault("1m").meta({ description: "Time from one heartbeat to the next." }),
 });
@@ -145,7 +140,7 @@ const alerts = z.strictObject({
     .prefault([])
     .meta({ description: "Sinks for the alert that the database's disk is almost full." }),
   on_sink_down: sinkNames.prefault([]).meta({
-    description: "Sinks for alerts about a sink that keeps failing, and about its recovery.",
+    description: "Sinks for alerts about a failing sink, and its recovery.",
   }),
   down_after: durationBetween(MINUTE_MS, 7 * DAY_MS)
     .prefault("15m")
@@ -153,7 +148,7 @@ const alerts = z.strictObject({
   every: durationBetween(MINUTE_MS, 7 * DAY_MS)
     .prefault("15m")
     .meta({
-      description: "The relay sends at most one alert about dead deliveries, and one about gaps, in this time.",
+      description: "At most one alert about dead deliveries, and one about gaps, in this time.",
     }),
 });
 
@@ -167,7 +162,7 @@ export const FileSchema = z.strictObject({
     .default({})
     .meta({ description: "Where results go, by name." }),
   routes: RoutesSchema.prefault([]).meta({
-    description: "Every route that matches adds its sinks. Without routes, every final run goes to every sink.",
+    description: "Every route that matches adds its sinks. Without routes every final run goes to every sink.",
   }),
   delivery: delivery.prefault({}).meta({ description: "Attempts of deliveries." }),
   attachments: AttachmentsSchema.prefault({}).meta({ description: "Pictures and files in messages." }),
@@ -184,8 +179,7 @@ export const FileSchema = z.strictObject({
         .default([])
         .meta({
           description:
-            "Names in the webhook's query whose values label the run: with `customer`, `/webhook?customer=42` labels " +
-            "it `customer: 42`.",
+            "Names in the webhook's query whose values label the run: `customer` for `/webhook?customer=42`.",
         }),
       body_limit: size.prefault("10MB").meta({ description: "The relay answers 413 to larger webhooks." }),
     })
@@ -205,9 +199,7 @@ export const FileSchema = z.strictObject({
       runs: durationOrFalse(DAY_MS, 3650 * DAY_MS)
         .prefault("365d")
         .meta({
-          description:
-            "How long runs are kept after their last receipt or delivery, with all that belongs to them; false: for " +
-            "ever.",
+          description: "How long runs are kept after their last receipt or delivery; false: for ever.",
         }),
       raw: durationOrFalse(0, 3650 * DAY_MS)
         .prefault("90d")

@@ -29,7 +29,7 @@ const count = z
   });
 const counts = z
   .union([count.transform((text) => [text]), z.array(count).min(1)])
-  .meta({ description: "How often Skyvern tried the run: a number, or a comparison with one such as `>1`." });
+  .meta({ description: "How often Skyvern tried the run: `2` or `>1`." });
 
 const conditions = z.strictObject({
   status: oneOrMany(statusPattern)
@@ -59,7 +59,7 @@ const conditions = z.strictObject({
   labels: z
     .record(z.string().min(1), oneOrMany(pattern))
     .optional()
-    .meta({ description: "Labels of the run (`receive.labels`) and what each must be." }),
+    .meta({ description: "Labels of the run, and what each must be." }),
 } satisfies Record<Field, z.ZodType>);
 
 /**
