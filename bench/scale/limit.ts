@@ -40,7 +40,7 @@ export function limitOf({ offered, done, cores, clientCores, coresHere, sessions
 const NAMES: Record<string, string> = {
   relay: "round trips, PostgreSQL waiting for a relay",
   cpu: "statements, one after the other",
-  "Lock:advisory": "the ledger's lock",
+  "Lock:advisory": "the lock of the roll-ups",
   "IO:WalSync": "flushes of the log",
   "IO:WALSync": "flushes of the log",
   "LWLock:WALWrite": "flushes of the log",

@@ -33,7 +33,7 @@ export function paper({ rate, stored, delivered, flushMs }: Paper): string[][] {
   const cores = (us: number) => (rate * us) / 1e6;
   const relays = Math.ceil(cores(delivered.relayUs) / USE);
   const batches = rate / BATCH;
-  // A record of deliveries takes the ledger too, in groups about as large.
+  // A record of deliveries takes the lock of the roll-ups too, in groups about as large.
   const ledger = 2 * batches * (delivered.ledgerMs + flushMs);
   return [
     [
@@ -48,7 +48,7 @@ export function paper({ rate, stored, delivered, flushMs }: Paper): string[][] {
     ],
     ["connections", `${relays * CONNECTIONS}`, `${CONNECTIONS} a relay: set \`max_connections\` above it; no pooler`],
     [
-      "the ledger",
+      "the lock of the roll-ups",
       `${(ledger / 10).toFixed(0)} %`,
       `in batches of ${BATCH}: ${(2 * batches).toFixed(0)} a second, ${delivered.ledgerMs.toFixed(1)} ms of statements and ${flushMs.toFixed(1)} ms for a flush each`,
     ],
@@ -65,7 +65,7 @@ export function paper({ rate, stored, delivered, flushMs }: Paper): string[][] {
     [
       "rows",
       `${mega(rate * delivered.inserted, 1e3)} thousand a second`,
-      `${mega(rate * DAY, 1e6)} million runs a day: partitions by the day, of \`bodies\` and \`events\` at least, see below`,
+      `${mega(rate * DAY, 1e6)} million runs a day: \`retention.runs\` of days, as there are no partitions`,
     ],
     [
       "autovacuum",

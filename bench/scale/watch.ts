@@ -103,8 +103,8 @@ async function look(client: pg.Client, signal: AbortSignal): Promise<Record<stri
 
 /** Roll-ups: what is run with the ledger's lock. */
 const LEDGER = `select coalesce(sum(total_exec_time + total_plan_time), 0) as ms,
-    coalesce(max(calls) filter (where query like 'insert into delivery_counts%'), 0) as calls
-  from pg_stat_statements where query ~ '^insert into (run_counts|delivery_counts|delivery_times|run_hours)'`;
+    coalesce(max(calls) filter (where query like 'insert into "delivery_counts"%'), 0) as calls
+  from pg_stat_statements where query ~ '^insert into "(run_counts|delivery_counts|delivery_times|run_hours)"'`;
 
 interface Counters {
   wal: string;
