@@ -29,8 +29,12 @@ function saidIn({ files, summary, failure }: Report): Said {
   };
 }
 
+/** A loop's round that downloaded a file with the item's name: `id: INV-1 | INV-1.pdf (91 kB)`. */
+const isFileOfItem = ([item = "", ...files]: readonly string[], lines: ReadonlySet<string>): boolean =>
+  files.length > 0 && files.every((file) => lines.has(file) && file.startsWith(item.replace(/^[^:]*: /, "")));
+
 function withoutSaid(section: Section, { lines, reason, block }: Said): Section[] {
-  if (section.kind === "table") return [section];
+  if (section.kind === "table") return section.rows.every((row) => isFileOfItem(row, lines)) ? [] : [section];
   if (section.kind === "fields") {
     const fields = section.fields.filter(({ value }) => !lines.has(value));
     return fields.length === 0 && section.omitted === 0 ? [] : [{ ...section, fields }];

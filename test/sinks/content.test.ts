@@ -168,6 +168,28 @@ it.each([
   expect(text.match(/invoice\.pdf/g)).toHaveLength(1);
 });
 
+it("a message leaves out a loop that downloaded files named like its items, and keeps what only its table says", () => {
+  const loopOver = (items: readonly string[]) => {
+    const rounds = items.map((item, n) => [
+      {
+        loop_value: { id: item },
+        output_parameter: { key: "download_output" },
+        output_value: [{ url: "x", filename: `R-${n}.pdf`, file_size: 9 }],
+      },
+    ]);
+    const files = items.map((_, n) => ({
+      name: `R-${n}.pdf`,
+      size: 9,
+      checksum: null,
+      artifact_id: null,
+      url: "https://relay.example.com/a",
+    }));
+    return readers({ output: { each_output: rounds }, summary: null, files })["text"];
+  };
+  expect(loopOver(["R-0", "R-1"])).not.toContain("each");
+  expect(loopOver(["ACME", "Nordwind"])).toContain("item: id: ACME | download: R-0.pdf (9 B)");
+});
+
 it("a block that only repeats a download takes no other block's place in a message", () => {
   const download = [{ url: "x", filename: "invoice.pdf", file_size: 91_000 }];
   const output = { read_output: { total: 3 }, a_output: download, b_output: download, c_output: download };
