@@ -132,7 +132,7 @@ export function writeDocument(name: string, figures: string): void {
 
 /** When and where. */
 export const takenOf = ({ date, commit, node, machine, load }: About): string =>
-  `${date.slice(0, 16).replace("T", " ")} UTC, commit ${commit}, Node ${node}, ${machine.cores} cores of ${machine.cpu}, ` +
+  `${date.slice(0, 16).replace("T", " ")} UTC, commit ${commit}, Node ${node}, ${machine.cores} cores of ${machine.cpu},\n` +
   `${Math.round(machine.memoryMb / 1024)} GB, Linux ${machine.kernel}. Load average when it began: ${load.map((one) => one.toFixed(1)).join(", ")}.`;
 
 /** What `docs/performance.md` says of them. */

@@ -199,8 +199,8 @@ function notesOf(stored: readonly Measured[], delivered: readonly Measured[], fl
     tableOf(stored, coresHere),
     "### Accepted and delivered",
     tableOf(delivered, coresHere),
-    `A core's worth of load was ${worthOf(stored)} webhooks a second to store and ${worthOf(delivered)} to deliver as well. This machine has ${coresHere} cores` +
-      `${beyond.length > 0 ? `: ${beyond.join(" and ")} cores' worth is more than it has` : ""}, and the clients, the receiver and PostgreSQL run on them too.`,
+    `A core's worth of load was ${worthOf(stored)} webhooks a second to store and ${worthOf(delivered)} to deliver as well.\nThis machine has ${coresHere} cores` +
+      `${beyond.length > 0 ? `: ${beyond.join(" and ")} cores' worth is more than it has` : ""},\nand the clients, the receiver and PostgreSQL run on them too.`,
     `### ${RATE.toLocaleString("en-US")} webhooks a second, on paper`,
     markdown([
       ["what", "how much", "by"],

@@ -31,7 +31,7 @@ describe("the limit", () => {
   });
 
   it("the limit of a bench is otherwise what the sessions of the database waited for most", () => {
-    expect(limitOf(aLoad())).toBe("the ledger's lock: 63 % of the sessions' time");
+    expect(limitOf(aLoad())).toBe("the lock of the roll-ups: 63 % of the sessions' time");
     expect(limitOf(aLoad({ sessions: { "IO:Something": 1 } }))).toBe(
       "waiting for IO:Something: 100 % of the sessions' time",
     );
@@ -57,7 +57,7 @@ it("the cost of a load on paper is the cost of one webhook times their number", 
     "cores of PostgreSQL": "4.0",
     connections: "220",
     // 100 a second, 2 ms each.
-    "the ledger": "20 %",
+    "the lock of the roll-ups": "20 %",
     "log (WAL)": "100 MB/s",
     "disk before retention": "10 TB a day",
     rows: "90 thousand a second",
