@@ -121,87 +121,138 @@ const DEEPEST_FRAME = 10_000;
 
 /** One pass over JSON text (or what looks like it) that copies everything but what the mask replaces. */
 function scan(text: string, outer: Mode, readers: NameReaders): Masked & { isJson: boolean } {
-  const { readName, readKey } = readers;
-  const edits: Edit[] = [];
-  const stack: WalkFrame[] = [];
-  let frame = enter(outer, true, false);
-  let depth = 0;
-  /** Levels below the deepest frame, which they share. */
-  let beyond = 0;
-  let isJson = true;
-  /** The key before a value; null before there is one. */
-  let key: KeyMeaning | null = null;
-  let hint = -1;
-  /** Whether the text between two indices holds what a mask may change. The indices only grow. */
-  const hasHint = (start: number, end: number): boolean => {
-    if (hint < start) {
-      HINT_IN_JSON.lastIndex = start;
-      hint = HINT_IN_JSON.test(text) ? HINT_IN_JSON.lastIndex - 1 : text.length;
-    }
-    return hint < end;
-  };
+  const walk = new Walk(text, outer, readers);
   for (let i = 0; i < text.length;) {
     const c = text.charCodeAt(i);
-    const start = i;
-    if (c === 0x22) {
-      i = stringEnd(text, start);
-      const after = skipSpace(text, i);
-      if (text.charCodeAt(after) === 0x3a) {
-        const name = hasHint(start, i) ? decode(text.slice(start, i)) : text.slice(start + 1, i - 1);
-        key = readKey(name);
-        if (key.masked !== name) edits.push({ start, end: i, by: spellAs(text.slice(start, i), key.masked) });
-        i = after + 1;
-        continue;
-      }
-      const mode = key === null ? modeOfItem(frame, text.charCodeAt(after), readName) : modeUnder(frame, key);
-      const isPlain = (mode & ~PARAMETERS) === 0 && !hasHint(start, i);
-      if (!isPlain || key === null || key.isName || key.isValue) {
-        const value = decode(text.slice(start, i));
-        const masked = isPlain || value === "" ? value : maskValue(value, mode, readers);
-        if (masked !== value) edits.push({ start, end: i, by: spellAs(text.slice(start, i), masked) });
-        if (key === null) frame.last = value;
-        else if (key.isValue) frame.pending = { start, end: i, value };
-        else if (key.isName) noteName(frame, value, readers, edits);
-      }
-      frame.count += 1;
-      key = null;
-    } else if (c === 0x7b || c === 0x5b) {
-      const mode = key === null ? modeOfItem(frame, 0, readName) : modeUnder(frame, key);
-      frame.count += 1;
-      if (stack.length < DEEPEST_FRAME) {
-        stack.push(frame);
-        frame = enter(mode, c === 0x5b, frame.isArray);
-      } else {
-        beyond += 1;
-        frame.mode |= mode;
-      }
-      depth = Math.max(depth, stack.length + beyond);
-      key = null;
+    if (c === 0x22) i = walk.readString(i);
+    else if (c > 0x20 && c !== 0x3a && c !== 0x2c && c !== 0x7b && c !== 0x5b && c !== 0x7d && c !== 0x5d)
+      i = walk.readBare(i);
+    else {
+      if (c === 0x7b || c === 0x5b) walk.enter(c === 0x5b);
+      else if (c === 0x7d || c === 0x5d) walk.leave();
+      else if (c === 0x2c) walk.key = null;
       i += 1;
-    } else if (c === 0x7d || c === 0x5d) {
-      if (beyond > 0) beyond -= 1;
-      else frame = stack.pop() ?? enter(outer, true, false);
-      key = null;
-      i += 1;
-    } else if (c === 0x2c) {
-      key = null;
-      i += 1;
-    } else if (c <= 0x20 || c === 0x3a) {
-      i += 1;
-    } else {
-      i = bareEnd(text, start);
-      if (!isWord(text, start, i, "null")) {
-        isJson &&= isNumber(text, start, i) || isWord(text, start, i, "true") || isWord(text, start, i, "false");
-        const next = text.charCodeAt(skipSpace(text, i));
-        const mode = key === null ? modeOfItem(frame, next, readName) : modeUnder(frame, key);
-        if ((mode & SECRET) !== 0) edits.push({ start, end: i, by: JSON.stringify(REDACTED) });
-        else if (key?.isValue === true) frame.pending = { start, end: i, value: text.slice(start, i) };
-      }
-      frame.count += 1;
-      key = null;
     }
   }
-  return { text: applyEdits(text, edits), depth, isJson };
+  return { text: applyEdits(text, walk.edits), depth: walk.depth, isJson: walk.isJson };
+}
+
+/** Where a scan stands in the JSON, and what it found. */
+class Walk {
+  readonly edits: Edit[] = [];
+  depth = 0;
+  isJson = true;
+  /** The key before a value; null before there is one. */
+  key: KeyMeaning | null = null;
+  readonly #text: string;
+  readonly #outer: Mode;
+  readonly #readers: NameReaders;
+  readonly #stack: WalkFrame[] = [];
+  #frame: WalkFrame;
+  /** Levels below the deepest frame, which they share. */
+  #beyond = 0;
+  /** The next place that a mask may change, from where it was last looked for. */
+  #hint = -1;
+
+  constructor(text: string, outer: Mode, readers: NameReaders) {
+    this.#text = text;
+    this.#outer = outer;
+    this.#readers = readers;
+    this.#frame = newFrame(outer, true, false);
+  }
+
+  /** Reads the key or the text that begins at an index. Returns the index after it, and after a key's colon. */
+  readString(start: number): number {
+    const text = this.#text;
+    const end = stringEnd(text, start);
+    const after = skipSpace(text, end);
+    if (text.charCodeAt(after) === 0x3a) {
+      this.#readKey(start, end);
+      return after + 1;
+    }
+    this.#readText(start, end, text.charCodeAt(after));
+    return end;
+  }
+
+  #readKey(start: number, end: number): void {
+    const text = this.#text;
+    const name = this.#hasHint(start, end) ? decode(text.slice(start, end)) : text.slice(start + 1, end - 1);
+    const key = this.#readers.readKey(name);
+    if (key.masked !== name) this.edits.push({ start, end, by: spellAs(text.slice(start, end), key.masked) });
+    this.key = key;
+  }
+
+  #readText(start: number, end: number, next: number): void {
+    const { key } = this;
+    const frame = this.#frame;
+    const mode = this.#modeOf(next);
+    const isPlain = (mode & ~PARAMETERS) === 0 && !this.#hasHint(start, end);
+    if (!isPlain || key === null || key.isName || key.isValue) {
+      const literal = this.#text.slice(start, end);
+      const value = decode(literal);
+      const masked = isPlain || value === "" ? value : maskValue(value, mode, this.#readers);
+      if (masked !== value) this.edits.push({ start, end, by: spellAs(literal, masked) });
+      if (key === null) frame.last = value;
+      else if (key.isValue) frame.pending = { start, end, value };
+      else if (key.isName) noteName(frame, value, this.#readers, this.edits);
+    }
+    frame.count += 1;
+    this.key = null;
+  }
+
+  /** Reads the number or word that begins at an index. Returns the index after it. */
+  readBare(start: number): number {
+    const { key } = this;
+    const frame = this.#frame;
+    const text = this.#text;
+    const end = bareEnd(text, start);
+    if (!isWord(text, start, end, "null")) {
+      this.isJson &&=
+        isNumber(text, start, end) || isWord(text, start, end, "true") || isWord(text, start, end, "false");
+      const mode = this.#modeOf(text.charCodeAt(skipSpace(text, end)));
+      if ((mode & SECRET) !== 0) this.edits.push({ start, end, by: JSON.stringify(REDACTED) });
+      else if (key?.isValue === true) frame.pending = { start, end, value: text.slice(start, end) };
+    }
+    frame.count += 1;
+    this.key = null;
+    return end;
+  }
+
+  enter(isArray: boolean): void {
+    const frame = this.#frame;
+    const mode = this.#modeOf(0);
+    frame.count += 1;
+    if (this.#stack.length < DEEPEST_FRAME) {
+      this.#stack.push(frame);
+      this.#frame = newFrame(mode, isArray, frame.isArray);
+    } else {
+      this.#beyond += 1;
+      frame.mode |= mode;
+    }
+    this.depth = Math.max(this.depth, this.#stack.length + this.#beyond);
+    this.key = null;
+  }
+
+  leave(): void {
+    if (this.#beyond > 0) this.#beyond -= 1;
+    else this.#frame = this.#stack.pop() ?? newFrame(this.#outer, true, false);
+    this.key = null;
+  }
+
+  /** The mode of the value that comes now. `next` is the character after it. */
+  #modeOf(next: number): Mode {
+    const { key } = this;
+    return key === null ? modeOfItem(this.#frame, next, this.#readers.readName) : modeUnder(this.#frame, key);
+  }
+
+  /** Whether the text between two indices holds what a mask may change. The indices only grow. */
+  #hasHint(start: number, end: number): boolean {
+    if (this.#hint < start) {
+      HINT_IN_JSON.lastIndex = start;
+      this.#hint = HINT_IN_JSON.test(this.#text) ? HINT_IN_JSON.lastIndex - 1 : this.#text.length;
+    }
+    return this.#hint < end;
+  }
 }
 
 const isWord = (text: string, start: number, end: number, word: string): boolean =>
@@ -216,7 +267,7 @@ function isNumber(text: string, start: number, end: number): boolean {
   return true;
 }
 
-const enter = (mode: Mode, isArray: boolean, isItem: boolean): WalkFrame => ({
+const newFrame = (mode: Mode, isArray: boolean, isItem: boolean): WalkFrame => ({
   mode,
   isArray,
   isItem,
