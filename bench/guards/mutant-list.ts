@@ -222,18 +222,18 @@ export const MUTANTS: readonly Mutant[] = [
     [
       "a right token passes at once",
       "return this.#isToken(token) ? { isRight: true }",
-      "return this.#isToken(token) && this.#wrong.waitMs(addressIn(c, this.#addressOf)) === 0 ? { isRight: true }",
+      "return this.#isToken(token) && this.#wrong.waitMs(this.#addressOf(c)) === 0 ? { isRight: true }",
     ],
   ]),
   ...of(
     "Wrong tokens",
-    "src/http/address.ts",
+    "src/http/listen.ts",
     ["test/http/token-address.test.ts"],
     [
       [
         "an address is the host's",
-        "return addressOf(c) ??",
-        'return c.req.header("x-forwarded-for") ?? addressOf(c) ??',
+        "return incoming === undefined",
+        'return c.req.header("x-forwarded-for") ?? incoming === undefined',
       ],
     ],
   ),

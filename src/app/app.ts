@@ -1,5 +1,6 @@
 /** The composition: the one place that knows every part and connects them. */
 import { randomBytes } from "node:crypto";
+import type { Context } from "hono";
 import type { createCopies, createArchive } from "../archive/archive.ts";
 import type { BlobStore } from "../archive/blob-store.ts";
 import type { Config } from "../config/config.ts";
@@ -15,7 +16,6 @@ import { listEveryMs } from "../history/why.ts";
 import { createLinks } from "../http/links.ts";
 import { createReadiness } from "../http/probes.ts";
 import { createHttp } from "../http/server.ts";
-import type { AddressOf } from "../http/address.ts";
 import { TokenGate } from "../http/auth.ts";
 import { REFUSALS_ALLOWED } from "../http/webhook.ts";
 import type { DiskSpace } from "../platform/disk-space.ts";
@@ -84,7 +84,8 @@ export interface AppHost extends Outbound {
   readApart: ReadApart | null;
   /** The files that pages load. */
   assets: AssetTexts;
-  addressOf: AddressOf;
+  /** The address of a request's sender, as a name to count by. */
+  addressOf(this: void, c: Context): string;
   /**
    * The base of links in messages, without a trailing slash. It is a function, because a port may be chosen only at the
    * start.
@@ -176,7 +177,7 @@ export async function createApp(config: Config, host: AppHost): Promise<App> {
   return {
     ...rounds,
     config,
-    fetch: (request, env) => pages.fetch(request, env),
+    fetch: pages.fetch,
     store,
     receiver: receiving.receiver,
     worker,

@@ -46,7 +46,7 @@ export function createFront(env: EdgeEnv): Hono<{ Bindings: EdgeEnv }> {
   const app = new Hono<{ Bindings: EdgeEnv }>({ strict: false });
   mountWebhook(app as unknown as Hono, {
     receiver,
-    addressOf: (c) => c.req.header("cf-connecting-ip"),
+    addressOf: (c) => c.req.header("cf-connecting-ip") ?? "unknown",
     bodyLimit: config.bodyLimit,
     inFlightLimit: IN_FLIGHT_BYTES,
     refusals: createRateLimit({ ...REFUSALS_ALLOWED, now: Date.now }),

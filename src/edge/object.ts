@@ -112,7 +112,7 @@ export async function begin(storage: Storage, env: Bindings, runtime: Runtime): 
     assets: { htmx, script, style, icon },
     // One object: there are no others.
     fleet: null,
-    addressOf: (c) => c.req.header("cf-connecting-ip"),
+    addressOf: (c) => c.req.header("cf-connecting-ip") ?? "unknown",
     publicUrl: () => config.publicUrl,
     damage: () => null,
     isStopping: () => false,

@@ -3,7 +3,6 @@ import type { Context, MiddlewareHandler } from "hono";
 import type { Log } from "../platform/log.ts";
 import { createRateLimit, type RateLimit } from "../platform/rate-limit.ts";
 import type { Secret } from "../platform/secret.ts";
-import { addressIn, type AddressOf } from "./address.ts";
 import { problem } from "./problem.ts";
 
 /** How many wrong tokens of one address are answered as such; further ones only get the time to wait. */
@@ -15,7 +14,8 @@ const LINES_OF_ALL = { burst: 100, everyMs: 10_000 };
 
 export interface TokenGateDeps {
   tokens: readonly Secret[];
-  addressOf: AddressOf;
+  /** The address of a request's sender, as a name to count by. */
+  addressOf(this: void, c: Context): string;
   now(): number;
   log: Log;
 }
@@ -29,7 +29,7 @@ export type Admission = { isRight: true } | { isRight: false; waitMs: number };
  */
 export class TokenGate {
   readonly #wanted: readonly Buffer[];
-  readonly #addressOf: AddressOf;
+  readonly #addressOf: TokenGateDeps["addressOf"];
   readonly #log: Log;
   readonly #wrong: RateLimit;
   readonly #lines: RateLimit;
@@ -55,7 +55,7 @@ export class TokenGate {
 
   /** Counts a wrong token. Returns how long this address must wait, ms. */
   refuse(c: Context): number {
-    const address = addressIn(c, this.#addressOf);
+    const address = this.#addressOf(c);
     const waitMs = this.#wrong.waitMs(address);
     this.#wrong.count(address);
     if (this.#lines.take(address) && this.#allLines.take("all"))

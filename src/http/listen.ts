@@ -4,10 +4,13 @@ import { createServer as createHttpServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
 import { getRequestListener, type HttpBindings } from "@hono/node-server";
-import type { Hono } from "hono";
-import type { AddressOf } from "./address.ts";
+import type { Context, Hono } from "hono";
 
-export const addressOf: AddressOf = (c) => (c.env as HttpBindings).incoming.socket.remoteAddress;
+/** The other end of a request's connection. `none`: the app was called as a function. */
+export function addressOf(c: Context): string {
+  const { incoming } = (c.env ?? {}) as Partial<HttpBindings>;
+  return incoming === undefined ? "none" : (incoming.socket.remoteAddress ?? "unknown");
+}
 
 /** Slow senders are cut off: headers within 15 s, everything within 30 s, after which Skyvern itself gives up. */
 export const TIMEOUTS = {

@@ -2,13 +2,12 @@ import type { Context, Hono } from "hono";
 import type { Log } from "../platform/log.ts";
 import type { RateLimit } from "../platform/rate-limit.ts";
 import type { Received, Receiver } from "../receive/receive.ts";
-import { addressIn, type AddressOf } from "./address.ts";
 import { Bodies } from "./bodies.ts";
 
 export interface WebhookDeps {
   receiver: Receiver;
-  /** The remote address of a request's connection; throws when there is none. */
-  addressOf: AddressOf;
+  /** The address of a request's sender, as a name to count by. */
+  addressOf(this: void, c: Context): string;
   /** The most bytes of one body. */
   bodyLimit: number;
   /** The most bytes of all bodies being read. */
@@ -63,7 +62,7 @@ async function answer(c: Context, channel: string | null, deps: WebhookDeps, bod
     const sentAt = c.req.header("x-skyvern-timestamp") ?? null;
     const at = c.req.url.indexOf("?");
     const query = at === -1 ? null : c.req.url.slice(at);
-    const incoming = { bytes: body, signature, sentAt, channel, query, from: addressIn(c, deps.addressOf) };
+    const incoming = { bytes: body, signature, sentAt, channel, query, from: deps.addressOf(c) };
     return respond(c, channel, deps, await deps.receiver.receive(incoming));
   } finally {
     release();
@@ -113,7 +112,7 @@ function noteRefusal(
   { refusals, log, addressOf }: WebhookDeps,
   reason: RefusalReason | "too_large",
 ): boolean {
-  const address = addressIn(c, addressOf);
+  const address = addressOf(c);
   refusals.count(address);
   if (refusals.waitMs(address) > 0) return false;
   log.warn("webhook.refused", { reason, address, channel });
