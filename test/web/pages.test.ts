@@ -247,7 +247,7 @@ describe("the page of a run", () => {
       "Failed",
       "The list never loaded.",
       "REACH_MAX_RETRIES",
-      "Category Page load timeout",
+      "Category: Page load timeout",
       "Too many retries.",
     ])
       expect(text).toContain(said);
@@ -386,7 +386,10 @@ describe("the page of a run that Skyvern tries again", () => {
     await relay.webhook(body("failed-retry-pending"));
     const list = textOf(await reader.page("/"));
     expect(list).toContain("Retrying");
-    const waiting = textOf(await reader.page("/runs/wr_602137252455812824"));
+    const html = await reader.page("/runs/wr_602137252455812824");
+    expect(html).not.toContain("bad-card");
+    const waiting = textOf(html);
+    expect(waiting).toMatch(/Retrying Retry every attempt, .* Why the attempt did not complete HTTP 500/);
     expect(waiting).toContain("Attempt 1 ended as failed. Skyvern tries again at 2026-11-28 15:20:49 UTC");
     expect(waiting).not.toContain("Redeliver");
     await relay.webhook(body("completed-attempt-2"));

@@ -1,7 +1,8 @@
 /** What came of a run: why it failed and how that looked, or its output. */
 import { html } from "hono/html";
 import { isJsonObject } from "../../platform/json.ts";
-import { isTerminal } from "../../domain/run.ts";
+import { isTerminal, RETRYING } from "../../domain/run.ts";
+import { lookOf } from "../../domain/status-look.ts";
 import { plainWord, type Content } from "../../sinks/content.ts";
 import { omittedWords } from "../../sinks/readable-output.ts";
 import { runPath, type Html, type Part } from "../markup.ts";
@@ -19,10 +20,11 @@ export function outcomeCards(view: RunView, content: Content): Part {
   return [failureCard(content.failure, view.report.status, picture), answerCard(view, content, "")];
 }
 
-/** What was canceled did not go wrong. */
+/** Red only where the run ended so: what was canceled did not go wrong, and what Skyvern tries again may succeed. */
 function failureCard(failure: NonNullable<Content["failure"]>, status: string, picture: Part): Html {
-  return html`<section class="card ${status === "canceled" ? "" : "bad-card"}" aria-labelledby="failure">
-    <h2 id="failure">Why it did not complete</h2>
+  const what = status === RETRYING ? "the attempt" : "it";
+  return html`<section class="card ${lookOf(status).tone === "bad" ? "bad-card" : ""}" aria-labelledby="failure">
+    <h2 id="failure">Why ${what} did not complete</h2>
     ${longText(failure.reason)} ${labels("Error codes", failure.codes)} ${categories(failure.categories)} ${picture}
     ${
       failure.errors.length === 0
@@ -50,7 +52,7 @@ const categories = (words: readonly string[]): Part =>
   words.length === 0
     ? ""
     : html`<p class="labels">
-        <span class="soft">${words.length === 1 ? "Category" : "Categories"}</span>
+        <span class="soft">${words.length === 1 ? "Category" : "Categories"}:</span>
         ${words
           .slice(0, 30)
           .map((word) => line(plainWord(word), 128))

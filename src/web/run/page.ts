@@ -3,7 +3,7 @@
  * it broke, its files and film; then whom it was told to, and the technical story.
  */
 import { html } from "hono/html";
-import { TERMINAL_STATUSES, type TerminalStatus } from "../../domain/run.ts";
+import { RETRYING, TERMINAL_STATUSES, type TerminalStatus } from "../../domain/run.ts";
 import { buildContent, duration, goalBeside, type Content } from "../../sinks/content.ts";
 import { PAGE_AMOUNT } from "../../sinks/readable-output.ts";
 import type { StoredRun } from "../../store/contract/runs.ts";
@@ -61,7 +61,7 @@ export function runPage(view: RunView): Part {
 
 function head({ report, stored, session }: RunView, content: Content): Html {
   const app = webUrl(report.app_url);
-  const verdict = content.failure?.at ?? content.status.label;
+  const verdict = (report.status === RETRYING ? null : content.failure?.at) ?? content.status.label;
   const goal = goalBeside(report.prompt, content.title);
   return html`<div class="head run-head" id="run-head" data-version="${versionOf(stored)}">
     <p class="crumb"><a href="/">Runs</a> / ${line(report.run_id, 80)}</p>
