@@ -12,7 +12,9 @@ export function withoutRepeats(blocks: readonly Section[][], report: Report): Se
 }
 
 interface Said {
-  /** Files as a line names them, with their size or without; whole texts. */
+  /** Files as a line names them, with their size or without. */
+  names: ReadonlySet<string>;
+  /** Names, and whole texts. */
   lines: ReadonlySet<string>;
   /** Why the run failed, and the label of the block at which it did. */
   reason: string;
@@ -23,6 +25,7 @@ function saidIn({ files, summary, failure }: Report): Said {
   const names = files.flatMap(({ name, size }) => [name, ...(size === null ? [] : [`${name} (${bytes(size)})`])]);
   const texts = [summary, failure?.reason].flatMap((text) => (text ? [text.trim()] : []));
   return {
+    names: new Set(names),
     lines: new Set([...names, ...texts]),
     reason: plainReason(failure?.reason ?? null) ?? "",
     block: failure?.block?.label ?? null,
@@ -30,11 +33,14 @@ function saidIn({ files, summary, failure }: Report): Said {
 }
 
 /** A loop's round that downloaded a file with the item's name: `id: INV-1 | INV-1.pdf (91 kB)`. */
-const isFileOfItem = ([item = "", ...files]: readonly string[], lines: ReadonlySet<string>): boolean =>
-  files.length > 0 && files.every((file) => lines.has(file) && file.startsWith(item.replace(/^[^:]*: /, "")));
+const isFileOfItem = ([item = "", ...files]: readonly string[], names: ReadonlySet<string>): boolean =>
+  files.length > 0 && files.every((file) => names.has(file) && file.startsWith(item.replace(/^[^:]*: /, "")));
 
-function withoutSaid(section: Section, { lines, reason, block }: Said): Section[] {
-  if (section.kind === "table") return section.rows.every((row) => isFileOfItem(row, lines)) ? [] : [section];
+function withoutSaid(section: Section, { names, lines, reason, block }: Said): Section[] {
+  if (section.kind === "table") {
+    const isOfFiles = section.columns[0] === "item" && section.rows.every((row) => isFileOfItem(row, names));
+    return isOfFiles ? [] : [section];
+  }
   if (section.kind === "fields") {
     const fields = section.fields.filter(({ value }) => !lines.has(value));
     return fields.length === 0 && section.omitted === 0 ? [] : [{ ...section, fields }];
