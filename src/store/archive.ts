@@ -1,5 +1,5 @@
 /** The archive's part of the Store: runs whose artifacts are to be copied, and the copies made so far. */
-import type { WriteTransaction } from "./change.ts";
+import type { WriteTransaction } from "./stats/rollups.ts";
 import type { BulkSql } from "./bulk-sql.ts";
 import type { ArchiveStore, Copy } from "./contract/archive.ts";
 import type { Db, Tables } from "./tables.ts";

@@ -9,7 +9,7 @@
  */
 import { sql } from "kysely";
 import { discard } from "./archive.ts";
-import type { WriteTransaction } from "./change.ts";
+import type { WriteTransaction } from "./stats/rollups.ts";
 import type { Database } from "./database.ts";
 import { dayOf } from "../platform/time.ts";
 import { saveSetting, setting } from "./key-values.ts";
