@@ -52,7 +52,7 @@ export const MUTANTS: readonly Mutant[] = [
         "if (channel !== null && !CHANNEL.test(channel))",
         "if (channel !== null && CHANNEL.test(channel) && false)",
       ],
-      ["a declared length over the limit", "if (declared > limit) return tooLarge(c, limit);", ""],
+      ["a declared length over the limit", "if (declared > limit) return tooLarge(c, channel, deps, limit);", ""],
     ],
   ),
   ...of(
@@ -62,8 +62,8 @@ export const MUTANTS: readonly Mutant[] = [
     [
       [
         "an unsigned body is refused unread",
-        "return confirms ? { refused: null, limit: MAX_UNSIGNED_BYTES } : { refused };",
-        "return { refused: null, limit: MAX_UNSIGNED_BYTES };",
+        "return confirms ? MAX_UNSIGNED_BYTES : fault;",
+        "return MAX_UNSIGNED_BYTES;",
       ],
       [
         "an unsigned body has 1 MB",
@@ -81,12 +81,8 @@ export const MUTANTS: readonly Mutant[] = [
       '(questions.take("proven"))',
     ],
     ["an unknown id is remembered for a minute", "const UNKNOWN_MS = 60_000", "const UNKNOWN_MS = 600_000"],
-    ["only Skyvern's no is a no", 'fault === null ? "refused" : "unavailable"', '"refused"'],
-    [
-      "a run that leads elsewhere",
-      'if (scope !== "all" && !addresses.pointsHere(webhookUrl)) return { kind: "refused" };',
-      "",
-    ],
+    ["only Skyvern's no is a no", 'return fault === null ? null : { kind: "unavailable" }', "return null"],
+    ["a run that leads elsewhere", 'if (scope !== "all" && !addresses.pointsHere(webhookUrl)) return null;', ""],
   ]),
   ...of("Unsigned webhooks", "src/reconcile/claimed-run.ts", CONFIRM, [
     ["an id's characters", 'const ID = /^"([A-Za-z0-9_-]{1,100})"$/', 'const ID = /^"([^"]{1,100})"$/'],
@@ -117,8 +113,8 @@ export const MUTANTS: readonly Mutant[] = [
   ...of("Organizations", "src/skyvern/normalize.ts", OWNERS, [
     [
       "the key says whose a run is",
-      "origin.organization ?? text(payload.organization_id)",
-      "text(payload.organization_id) ?? origin.organization",
+      "origin.organization ?? cleanText(payload.organization_id)",
+      "cleanText(payload.organization_id) ?? origin.organization",
     ],
   ]),
   ...of("Organizations", "src/store/receipts/accept.ts", OWNERS, [
@@ -307,7 +303,7 @@ export const MUTANTS: readonly Mutant[] = [
     ],
   ]),
   ...of("Links to artifacts", "src/skyvern/artifacts/media.ts", MEDIA, [
-    ["a reader is sent nowhere that the relay would not go", "await permit(location.url,", "void (location.url,"],
+    ["a reader is sent nowhere that the relay would not go", "permit(url, inTime)", "void (location.url,"],
     [
       "a copy goes first",
       "if (isArtifactId(key)) return (await this.#openCopy",
@@ -368,7 +364,7 @@ export const MUTANTS: readonly Mutant[] = [
     ["proxies", 'if (lower.startsWith("proxy")', 'if (lower.startsWith("nothing")'],
     ["webhook addresses", "if (/^webhook.*url$/.test(lower)) return WEBHOOK;", ""],
     ["bodies that are no JSON", "isJson ? text : maskText(text, { readName, byName: false })", "text"],
-    ["keys", "if (key.masked !== name) edits", "if (false) edits"],
+    ["keys", "if (key.masked !== name) this.edits", "if (false) this.edits"],
   ]),
   ...of("What is masked before the disk", "src/skyvern/mask-text.ts", MASK, [
     ["tokens of a known form", "if (HAS_FORM.test(text)) findForms(text, spans);", ""],

@@ -49,8 +49,8 @@ async function answer(c: Context, channel: string | null, deps: WebhookDeps, bod
   const signature = c.req.header("x-skyvern-signature") ?? null;
   // A webhook that cannot be genuine is refused before its body is read.
   const checked = deps.receiver.precheck(signature);
-  if (checked.refused !== null) return refuse(c, channel, deps, checked.refused);
-  const limit = Math.min(checked.limit, deps.bodyLimit);
+  if (typeof checked === "string") return refuse(c, channel, deps, checked);
+  const limit = Math.min(checked, deps.bodyLimit);
   const declared = Number(c.req.header("content-length") ?? 0);
   if (declared > limit) return tooLarge(c, channel, deps, limit);
   const { body, release } = await bodies.read(c, limit);

@@ -11,7 +11,7 @@ import { createRedact } from "../skyvern/redact.ts";
 import { toRelations, type Tag, type WorkflowRunRow } from "../skyvern/relations.ts";
 import { grouped } from "../store/grouped.ts";
 import { DecisionCrashed, StorageFault } from "../store/contract/faults.ts";
-import type { Accepted, IncomingReceipt, Decide, NewReceipt, ReceiptStore } from "../store/contract/receipts.ts";
+import type { Accepted, IncomingReceipt, Decide, ReceiptStore } from "../store/contract/receipts.ts";
 import { decideRelations, decideUpdate, giveUpOnRetry, routeNow, toIncomingRun, type DecideDeps } from "./decide.ts";
 import { readLabels } from "../domain/labels.ts";
 import { createBodyReader, type BodyReading, type ReadApart } from "./read-body.ts";
@@ -162,7 +162,7 @@ function toIncomingReceipt(
   const origin = { receivedAt, source: "webhook", channel, labels, organization } as const;
   if (parsed.kind === "sample") return toTestWebhook(deps, normalize(parsed.payload, origin));
   const payload = parsed.kind === "run" ? parsed.payload : null;
-  const receipt: NewReceipt = {
+  const receipt: IncomingReceipt["receipt"] = {
     id: deps.runtime.newId("rcp"),
     bodyHash: hash("sha256", stored),
     body: stored,

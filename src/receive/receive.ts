@@ -11,7 +11,6 @@ import {
   precheckBody,
   verify,
   type Incoming,
-  type Precheck,
   type SignatureFault,
   type VerifiedBody,
   type VerifyKey,
@@ -49,7 +48,8 @@ export interface ReceiveDeps {
 }
 
 export interface Receiver {
-  precheck(signature: string | null): Precheck;
+  /** How many bytes a body with this signature may have, or why it is refused unread. */
+  precheck(signature: string | null): number | SignatureFault;
   receive(incoming: Incoming): Promise<Received>;
   /** Counts a webhook that was not read, because too many came at one time. */
   overloaded(): void;
@@ -68,8 +68,7 @@ export function createReceiver(deps: ReceiveDeps, confirm: Confirm | null): Rece
   return {
     precheck: (signature) => {
       const checked = precheckBody(signature, confirm !== null);
-      if (checked.refused !== null) refusal(checked.refused);
-      return checked;
+      return typeof checked === "string" ? refusal(checked) : checked;
     },
     receive: async (incoming) => {
       const body = verify(incoming.bytes, incoming.signature, deps.keys());

@@ -48,13 +48,11 @@ export function precheck(signature: string | null | undefined): SignatureFault |
  */
 export const MAX_UNSIGNED_BYTES = 1024 * 1024;
 
-export type Precheck = { refused: SignatureFault } | { refused: null; limit: number };
-
-/** What the signature decides before the body is read: why it is refused, or how many bytes it may have. */
-export function precheckBody(signature: string | null, confirms: boolean): Precheck {
-  const refused = precheck(signature);
-  if (refused === null) return { refused, limit: Infinity };
-  return confirms ? { refused: null, limit: MAX_UNSIGNED_BYTES } : { refused };
+/** What the signature decides before the body is read: how many bytes it may have, or why it is refused. */
+export function precheckBody(signature: string | null, confirms: boolean): number | SignatureFault {
+  const fault = precheck(signature);
+  if (fault === null) return Infinity;
+  return confirms ? MAX_UNSIGNED_BYTES : fault;
 }
 
 /**

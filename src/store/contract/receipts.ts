@@ -31,27 +31,25 @@ export interface ReceiptStore {
 
 /** One authenticated body on its way in. */
 export interface IncomingReceipt {
-  receipt: NewReceipt;
+  receipt: {
+    id: string;
+    /** The sha256 of the masked body, in hex: nothing stored can be computed back to what was masked. */
+    bodyHash: string;
+    /** Masked bytes. */
+    body: Uint8Array;
+    source: Source;
+    channel: string | null;
+    /** The stored body has the query of its address masked. */
+    labels: Run["labels"];
+    keyName: string | null;
+    sentAt: string | null;
+    reportedStatus: string | null;
+    receivedAt: number;
+    /** Why the body was not recognized. */
+    note: string | null;
+  };
   /** Null when the body was not recognized as a run. */
   run: { id: string; decide: Decide } | null;
-}
-
-export interface NewReceipt {
-  id: string;
-  /** The sha256 of the masked body, in hex: nothing stored can be computed back to what was masked. */
-  bodyHash: string;
-  /** Masked bytes. */
-  body: Uint8Array;
-  source: Source;
-  channel: string | null;
-  /** The stored body has the query of its address masked. */
-  labels: Run["labels"];
-  keyName: string | null;
-  sentAt: string | null;
-  reportedStatus: string | null;
-  receivedAt: number;
-  /** Why the body was not recognized. */
-  note: string | null;
 }
 
 /** Decides what a receipt means for its run. Pure: the transaction may call it more than once. */

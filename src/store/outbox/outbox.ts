@@ -1,12 +1,12 @@
 /** The outbox: claims due deliveries, records what came of them, and redelivers. */
 import { sql } from "kysely";
 import type { ArtifactsStatus, Circuit, Delivery, DeliveryReceipt, Outcome } from "../../domain/run.ts";
-import { deliveryRow, insertDeliveries } from "../receipts/accept.ts";
+import { insertDeliveries } from "../receipts/accept.ts";
 import { saveArtifacts } from "../receipts/artifacts.ts";
 import { stateIn } from "../receipts/blocks.ts";
 import type { WriteTransaction } from "../stats/rollups.ts";
 import { deliveriesThat } from "../history/find-runs.ts";
-import { isWaiting, parseReceipt, sameSubject, toDelivery } from "./rows.ts";
+import { deliveryRow, isWaiting, parseReceipt, sameSubject, toDelivery } from "./rows.ts";
 import { stateBlock } from "../history/page-size.ts";
 import type { BulkSql } from "../bulk-sql.ts";
 import type { Attempt, DeliveryFilter, FinishedTest } from "../contract/deliveries.ts";

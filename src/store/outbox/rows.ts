@@ -1,12 +1,13 @@
-/** Maps rows to the domain's objects. */
-import { sql, type Selectable } from "kysely";
-import type { Delivery, DeliveryReceipt } from "../../domain/run.ts";
-import type { Tables } from "../tables.ts";
+/** Maps rows of deliveries to the domain's objects, and new deliveries to rows. */
+import { sql } from "kysely";
+import type { Delivery, DeliveryReceipt, RunState } from "../../domain/run.ts";
+import type { NewDelivery } from "../contract/receipts.ts";
+import type { DeliveryRow } from "../tables.ts";
 
 export const parseReceipt = (json: string | null): DeliveryReceipt | null =>
   json === null ? null : (JSON.parse(json) as DeliveryReceipt);
 
-export const toDelivery = (row: Selectable<Tables["deliveries"]>): Delivery => ({
+export const toDelivery = (row: DeliveryRow): Delivery => ({
   id: row.id,
   run_id: row.subject_id,
   subject: row.subject_kind as Delivery["subject"],
@@ -21,6 +22,26 @@ export const toDelivery = (row: Selectable<Tables["deliveries"]>): Delivery => (
   created_at: row.created_at,
   delivered_at: row.delivered_at,
   receipt: parseReceipt(row.receipt),
+});
+
+/** A delivery that was just planned. */
+export const deliveryRow = (state: RunState, { runAttempt, ...delivery }: NewDelivery, now: number): DeliveryRow => ({
+  ...delivery,
+  subject_kind: runAttempt === undefined ? "run" : "attempt",
+  subject_id: state.run.run_id,
+  revision: runAttempt ?? state.revision,
+  state: "pending",
+  attempts: 0,
+  ended: 0,
+  throttled: 0,
+  next_attempt_at: now,
+  maybe_sent: 0,
+  last_error: null,
+  created_at: now,
+  delivered_at: null,
+  receipt: null,
+  log: null,
+  subject_at: state.run.received_at,
 });
 
 /** The condition, in SQL, that two deliveries are about the same run, or the same attempt of it. */

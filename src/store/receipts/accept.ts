@@ -5,23 +5,15 @@
  */
 import type { Selectable } from "kysely";
 import { isJsonObject, type Json } from "../../platform/json.ts";
-import type { Run, RunState } from "../../domain/run.ts";
+import type { Run } from "../../domain/run.ts";
 import { packBlock, stateIn, unpackBlock } from "./blocks.ts";
 import { toListItem } from "../history/list-items.ts";
 import type { WriteTransaction } from "../stats/rollups.ts";
 import { queueArchiving } from "../archive.ts";
 import type { BulkSql } from "../bulk-sql.ts";
 import { DecisionCrashed } from "../contract/faults.ts";
-import { toDelivery } from "../outbox/rows.ts";
-import type {
-  Accepted,
-  IncomingReceipt,
-  Decide,
-  Decision,
-  Known,
-  KnownDelivery,
-  NewDelivery,
-} from "../contract/receipts.ts";
+import { deliveryRow, toDelivery } from "../outbox/rows.ts";
+import type { Accepted, IncomingReceipt, Decide, Decision, Known, KnownDelivery } from "../contract/receipts.ts";
 import type { Db, DeliveryRow, Tables } from "../tables.ts";
 
 type ReceiptRow = Selectable<Tables["receipts"]>;
@@ -351,25 +343,6 @@ async function cancel({ rows, ledger }: WriteTransaction, ids: readonly string[]
 }
 
 // --- deliveries and receipts ----------------------------------------------------------------------------------------
-
-export const deliveryRow = (state: RunState, { runAttempt, ...delivery }: NewDelivery, now: number): DeliveryRow => ({
-  ...delivery,
-  subject_kind: runAttempt === undefined ? "run" : "attempt",
-  subject_id: state.run.run_id,
-  revision: runAttempt ?? state.revision,
-  state: "pending",
-  attempts: 0,
-  ended: 0,
-  throttled: 0,
-  next_attempt_at: now,
-  maybe_sent: 0,
-  last_error: null,
-  created_at: now,
-  delivered_at: null,
-  receipt: null,
-  log: null,
-  subject_at: state.run.received_at,
-});
 
 export async function insertDeliveries(
   { rows, ledger }: WriteTransaction,
