@@ -14,7 +14,7 @@ import { DecisionCrashed, StorageFault } from "../store/contract/faults.ts";
 import type { Accepted, IncomingReceipt, Decide, ReceiptStore } from "../store/contract/receipts.ts";
 import { decideRelations, decideUpdate, giveUpOnRetry, routeNow, toIncomingRun, type DecideDeps } from "./decide.ts";
 import { readLabels } from "../domain/labels.ts";
-import { createBodyReader, type BodyReading, type ReadApart } from "./read-body.ts";
+import { createBodyReader, type MaskedBody, type ReadApart } from "./read-body.ts";
 import type { Incoming, VerifiedBody } from "./verify.ts";
 
 /**
@@ -153,7 +153,7 @@ export function createIntake(deps: IntakeDeps): Intake {
 function toIncomingReceipt(
   deps: IntakeDeps,
   webhook: VerifiedWebhook,
-  { stored, bounded }: BodyReading,
+  { stored, bounded }: MaskedBody,
 ): IncomingReceipt | WithoutReceipt {
   const { key: keyName, organization, channel, query, sentAt, receivedAt } = webhook;
   const parsed = parsePayload(bounded);
@@ -213,7 +213,7 @@ async function takeApiRun(
   deps: IntakeDeps,
   accept: Accept,
   apiRun: ApiRun,
-  { stored, bounded }: BodyReading,
+  { stored, bounded }: MaskedBody,
 ): ReturnType<Intake["answer"]> {
   const { source, organization, channel, receivedAt, listedAt, deliver, note } = apiRun;
   const parsed = parsePayload(bounded);
@@ -251,7 +251,7 @@ async function reread(
   deps: DecideDeps,
   store: ReceiptStore,
   unsettled: UnsettledReceipt,
-  { bounded }: BodyReading,
+  { bounded }: MaskedBody,
 ): Promise<Reread> {
   const { receiptId, now } = unsettled;
   const parsed = parsePayload(bounded);

@@ -3,7 +3,7 @@
  * hold, and meanwhile every other webhook would wait.
  */
 import { Worker } from "node:worker_threads";
-import type { BodyReading, ReadApart, ReadOrder } from "./read-body.ts";
+import type { MaskedBody, ReadApart, ReadOrder } from "./read-body.ts";
 
 /** One body at a time, because each takes some 50 MB. */
 export function createReadApart(): ReadApart {
@@ -20,11 +20,11 @@ const PROGRAM = new URL(
   import.meta.url,
 );
 
-function readInThread(order: ReadOrder): Promise<BodyReading> {
+function readInThread(order: ReadOrder): Promise<MaskedBody> {
   return new Promise((resolve, reject) => {
     // A small young generation: what becomes garbage is collected at once.
     const worker = new Worker(PROGRAM, { workerData: order, resourceLimits: { maxYoungGenerationSizeMb: 8 } });
-    worker.once("message", ({ stored, bounded }: { stored: Uint8Array } & Omit<BodyReading, "stored">) =>
+    worker.once("message", ({ stored, bounded }: { stored: Uint8Array } & Omit<MaskedBody, "stored">) =>
       resolve({ stored: Buffer.from(stored.buffer, stored.byteOffset, stored.length), bounded }),
     );
     worker.once("error", reject);

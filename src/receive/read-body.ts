@@ -3,14 +3,16 @@ import { discard } from "../platform/memory/discard.ts";
 import { boundPayload, type Bounded } from "../skyvern/payload.ts";
 import type { Redact } from "../skyvern/redact.ts";
 
-export interface BodyReading {
+/** A body without its secrets: no later step sees the one that came. */
+export interface MaskedBody {
   /** The masked bytes. Those that are not UTF-8 are masked byte by byte. */
   stored: Buffer;
+  /** The text to parse, or why it is not parsed. */
   bounded: Bounded;
 }
 
 /** The bytes are consumed. */
-export function readBody(bytes: Buffer, redact: Redact): BodyReading {
+export function readBody(bytes: Buffer, redact: Redact): MaskedBody {
   const text = bytes.toString("utf8");
   if (text.includes("\uFFFD") && !bytes.equals(Buffer.from(text, "utf8"))) {
     // It must not be parsed: RFC 8259 requires UTF-8.
@@ -23,7 +25,7 @@ export function readBody(bytes: Buffer, redact: Redact): BodyReading {
 }
 
 /** Reads a body somewhere else. Rejects when it cannot. */
-export type ReadApart = (order: ReadOrder) => Promise<BodyReading>;
+export type ReadApart = (order: ReadOrder) => Promise<MaskedBody>;
 
 export interface ReadOrder {
   bytes: Uint8Array;
@@ -42,7 +44,7 @@ export interface BodyReaderDeps {
 
 /** The bytes are consumed. */
 export function createBodyReader({ redact, redactKeys, readApart }: BodyReaderDeps) {
-  return async (bytes: Buffer): Promise<BodyReading> => {
+  return async (bytes: Buffer): Promise<MaskedBody> => {
     if (readApart === null || bytes.length <= SMALL_BODY) return readBody(bytes, redact);
     // A machine that has no room for a thread still takes the webhook in.
     const reading = await readApart({ bytes, redactKeys }).catch(() => readBody(bytes, redact));
