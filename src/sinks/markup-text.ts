@@ -48,6 +48,7 @@ const UNSHOWN = new Set("script style noscript template svg iframe textarea sele
 
 /** Quoted attributes may hold `>`. */
 const TAG = /<(\/?)([a-z][\w:.-]{0,60})(?:[^"'>]|"[^"]*"|'[^']*')*>/iy;
+const UNQUOTED_TAG = /<(\/?)([a-z][\w:.-]{0,60})[^>]*>/iy;
 const ENDS = [
   ["<!--", "-->"],
   ["<![CDATA[", "]]>"],
@@ -58,13 +59,18 @@ const ENDS = [
 function split(text: string): { pieces: Piece[]; isPage: boolean } {
   const pieces: Piece[] = [];
   let isPage: boolean | null = /^\uFEFF?\s*<!doctype\s+html/i.test(text) ? true : null;
+  let pattern = TAG;
   for (let at = 0; at < text.length;) {
     const start = text.indexOf("<", at);
     const words = text.slice(at, start === -1 ? text.length : start);
     if (words !== "") pieces.push({ kind: "text", text: decode(words) });
     if (start === -1) break;
-    TAG.lastIndex = start;
-    const tag = TAG.exec(text);
+    let tag = execAt(pattern, text, start);
+    if (tag === null) {
+      tag = execAt(UNQUOTED_TAG, text, start);
+      // The whole text was searched for the end of a quote. That is done once: no quote counts any more.
+      if (tag !== null) pattern = UNQUOTED_TAG;
+    }
     if (tag === null) {
       const [mark, end] = ENDS.find(([begin]) => text.startsWith(begin, start))!;
       const found = text.indexOf(end, start + mark.length);
@@ -87,6 +93,11 @@ function split(text: string): { pieces: Piece[]; isPage: boolean } {
     at = closing.index;
   }
   return { pieces, isPage: isPage === true };
+}
+
+function execAt(sticky: RegExp, text: string, at: number): RegExpExecArray | null {
+  sticky.lastIndex = at;
+  return sticky.exec(text);
 }
 
 /** Those that pages of business software have; any other stays as it is written. */

@@ -7,7 +7,9 @@ import { readMarkup, textOf } from "./markup-text.ts";
 
 export function plainReason(reason: string | null): string | null {
   if (reason === null) return null;
-  const words = reason.replace(OF_BLOCK, "").replace(OF_CODE, "").replace(EXCEPTIONS, "$1 ($2)");
+  const given = reason.replace(OF_BLOCK, "").replace(OF_CODE, "");
+  const end = Math.max(0, given.length - MAX_EXCEPTIONS);
+  const words = given.slice(0, end) + given.slice(end).replace(EXCEPTIONS, "$1 ($2)");
   if (words.trim() === "" || NOTHING.test(words)) return null;
   return CODE.test(words) ? sentence(words) : readAnswer(words);
 }
@@ -25,7 +27,9 @@ export const blockTypeIn = (reason: string | null): string | null => OF_BLOCK.ex
 const OF_BLOCK = /^(\w{1,60}) block (?:failed\. failure reason:|(?:terminated|timed out)(?:\. Reason)?:) (?=\S)/;
 const OF_CODE = /^Failed to execute code block\. Reason: (?:Exception: )?(?=\S)/;
 /** What a task's reason ends with: a list as Python prints it. */
-const EXCEPTIONS = /(\S)\(Exceptions: \[(.{1,2000})\]\)$/s;
+const EXCEPTIONS = /(\S)\(Exceptions: \[(.+)\]\)$/s;
+/** They are looked for in the last characters alone: anywhere in a long reason they would take time. */
+const MAX_EXCEPTIONS = 2_000;
 /** Of a block that ended because its run did; and that only a state changed. */
 const NOTHING = /^(?:Workflow run \w{1,30}: child entity cascade cleanup\.|status_changed(?::\w{1,40})?)$/;
 /** `page_load_timeout`, `NAVIGATION_FAILED:timeout`: a user's own words have blanks. */

@@ -38,3 +38,10 @@ it("a page that a server answered with is said as its text", () => {
   expect(plainReason(`http_request block failed. failure reason: HTTP 502: ${page}`)).toBe(said);
   expect(plainReason("HTTP 404: no <b>such</b> page")).toBe("HTTP 404: no <b>such</b> page");
 });
+
+it("a reason of megabytes is read at once", () => {
+  const reason = "x(Exceptions: [".repeat(400_000);
+  const started = performance.now();
+  expect(plainReason(reason)).toBe(reason);
+  expect(performance.now() - started).toBeLessThan(1_000);
+});
