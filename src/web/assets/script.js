@@ -79,30 +79,30 @@
     }
   });
 
-  // --- pictures and film that are not there ---
+  // --- pictures and recordings that are not there ---
   const withoutPicture = (image) => {
     const words = document.createElement("span");
     words.className = "soft caption";
     words.textContent = "Screenshot not available";
     image.closest("a").replaceWith(words);
   };
-  const withoutFilm = async (film) => {
-    film.hidden = true;
+  const withoutRecording = async (video) => {
+    video.hidden = true;
     const firstByte = async () => {
-      const answer = await fetch(film.src, { headers: { range: "bytes=0-0" } });
+      const answer = await fetch(video.src, { headers: { range: "bytes=0-0" } });
       const { value } = await answer.body.getReader().read();
       return answer.ok && value !== undefined;
     };
     const isThere = await firstByte().catch(() => false);
-    for (const note of all("[data-film]", film.parentElement))
-      note.hidden = note.dataset.film !== (isThere ? "unplayable" : "gone");
-    for (const row of all("[data-film-actions]", film.parentElement)) row.hidden = !isThere;
+    for (const note of all("[data-recording]", video.parentElement))
+      note.hidden = note.dataset.recording !== (isThere ? "unplayable" : "gone");
+    for (const row of all("[data-recording-actions]", video.parentElement)) row.hidden = !isThere;
   };
   const isPicture = (one) => one.matches("main a > img");
   document.addEventListener(
     "error",
     ({ target }) => {
-      if (target instanceof HTMLVideoElement) void withoutFilm(target);
+      if (target instanceof HTMLVideoElement) void withoutRecording(target);
       else if (target instanceof HTMLImageElement && isPicture(target)) withoutPicture(target);
     },
     // Errors of media do not bubble.
@@ -110,7 +110,7 @@
   );
   // Those that failed before this script ran.
   for (const image of all("main a > img")) if (image.complete && image.naturalWidth === 0) withoutPicture(image);
-  for (const film of all("video")) if (film.error) void withoutFilm(film);
+  for (const video of all("video")) if (video.error) void withoutRecording(video);
 
   // --- following along ---
   let isFollowing = false;

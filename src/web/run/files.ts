@@ -21,7 +21,7 @@ export function filesSection({ files }: Content): Part {
   </div>`;
 }
 
-/** Pictures, film and downloads have places of their own. */
+/** Pictures, the recording and downloads have places of their own. */
 export function artifactsCard({ report, stored, link }: RunView): Part {
   const elsewhere = new Set([
     ...report.files.map(({ artifact_id }) => artifact_id),

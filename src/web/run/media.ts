@@ -1,6 +1,6 @@
 /**
- * Serves pictures and film of a run through the relay, so that the page loads nothing from elsewhere and the reader's
- * address stays private.
+ * Serves pictures and the recording of a run through the relay, so that the page loads nothing from elsewhere and the
+ * reader's address stays private.
  */
 import type { ArtifactKey } from "../../domain/run.ts";
 import { safeAnswer } from "../../skyvern/artifacts/answer.ts";
@@ -14,7 +14,7 @@ export interface MediaRequest {
 }
 
 /**
- * Answers with the bytes in a form that runs nothing. What cannot be read, or is neither picture nor film, is
+ * Answers with the bytes in a form that runs nothing. What cannot be read, or is neither picture nor recording, is
  * answered with nothing: the page has words in its place, and a browser complains of nothing.
  */
 export async function answerMedia(media: Pick<Media, "open">, request: MediaRequest): Promise<Response> {

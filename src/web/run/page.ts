@@ -1,6 +1,6 @@
 /**
  * The page of one run, in the order in which a person asks: what was to happen and how it ended, what came of it, where
- * it broke, its files and film; then whom it was told to, and the technical story.
+ * it broke, its files and recording; then where it was delivered, and the technical story.
  */
 import { html } from "hono/html";
 import { RETRYING, TERMINAL_STATUSES, type TerminalStatus } from "../../domain/run.ts";
@@ -26,7 +26,7 @@ import { deliveriesCard } from "./deliveries.ts";
 import { factsCard } from "./facts.ts";
 import { artifactsCard } from "./files.ts";
 import { outcomeCards } from "./outcome.ts";
-import { filmCard, picturesCard } from "./pictures.ts";
+import { recordingCard, picturesCard } from "./pictures.ts";
 import { parametersCard, storyCard } from "./story.ts";
 import type { RunView } from "./view.ts";
 
@@ -50,8 +50,8 @@ export function runPage(view: RunView): Part {
     head(view, content),
     html`<div class="columns">
       <div class="first">
-        ${outcomeCards(view, content)} ${blocksCard(view)} ${attemptsCard(view)} ${picturesCard(view)} ${filmCard(view)}
-        ${artifactsCard(view)}
+        ${outcomeCards(view, content)} ${blocksCard(view)} ${attemptsCard(view)} ${picturesCard(view)}
+        ${recordingCard(view)} ${artifactsCard(view)}
       </div>
       <div class="side">${deliveriesCard(view)} ${factsCard(view)}</div>
       <div class="rest">${parametersCard(view.report)} ${storyCard(view)}</div>

@@ -1,6 +1,6 @@
 /**
- * A run's pictures and film. They come through the relay, so the page loads nothing from third parties. The decisive
- * picture is large, the others are small, and each says its block and its moment.
+ * A run's pictures and recording. They come through the relay, so the page loads nothing from third parties. The
+ * decisive picture is large, the others are small, and each says its block and its moment.
  */
 import { html } from "hono/html";
 import { decisiveScreenshots, originOf, recordingOf } from "../../domain/report.ts";
@@ -99,24 +99,24 @@ function gallery({ stored, link }: RunView, keys: readonly ArtifactKey[]): Html 
   </ul>`;
 }
 
-export function filmCard(view: RunView): Part {
+export function recordingCard(view: RunView): Part {
   const { stored, report } = view;
   const { run } = stored.state;
   const recording = recordingOf(run, stored.artifacts);
   if (recording === null) return "";
   const key = decisiveOf(view);
   const poster = key === null ? "" : html`poster="${mediaPath(run.run_id, key)}"`;
-  const film = mediaPath(run.run_id, recording);
+  const address = mediaPath(run.run_id, recording);
   return card("recording", "Recording", [
-    // Its first bytes say whether there is a film to show.
-    html`<video src="${film}" controls preload="metadata" width="640" height="360" ${poster}></video>`,
-    html`<p class="soft" role="status" data-film="unplayable" hidden>This browser cannot play the recording.</p>`,
-    html`<p class="soft" role="status" data-film="gone" hidden>Skyvern does not have the recording any more.</p>`,
-    html`<p class="row" data-film-actions>
+    // Its first bytes say whether there is a recording to show.
+    html`<video src="${address}" controls preload="metadata" width="640" height="360" ${poster}></video>`,
+    html`<p class="soft" role="status" data-recording="unplayable" hidden>This browser cannot play the recording.</p>`,
+    html`<p class="soft" role="status" data-recording="gone" hidden>Skyvern does not have the recording any more.</p>`,
+    html`<p class="row" data-recording-actions>
       <a class="button small" href="${report.recording_url ?? ""}" target="_blank" rel="noreferrer noopener"
         >Open the recording</a
       >
-      <a class="button small" href="${film}" download="recording">Download it</a>
+      <a class="button small" href="${address}" download="recording">Download it</a>
     </p>`,
   ]);
 }

@@ -33,12 +33,12 @@ describe.skipIf(!hasBrowser)("the recording in a browser", { timeout: 60_000 }, 
   const { logInAt, inspect } = reader;
 
   async function aRunWith(id: string, bytes: Uint8Array): Promise<void> {
-    const film = `a_${id}`;
-    const recording_url = `https://api.skyvern.com/v1/artifacts/${film}/content?expiry=1&kid=k&sig=s`;
+    const recording = `a_${id}`;
+    const recording_url = `https://api.skyvern.com/v1/artifacts/${recording}/content?expiry=1&kid=k&sig=s`;
     const payload: JsonObject = { run_id: id, run_type: "task_v1", task_id: id, status: "completed", recording_url };
     reader.relay.atSkyvern({
       payload,
-      artifacts: [{ artifact_id: film, artifact_type: "recording", bytes }],
+      artifacts: [{ artifact_id: recording, artifact_type: "recording", bytes }],
     });
     await reader.relay.send(payload);
     await reader.relay.settled();
@@ -49,36 +49,36 @@ describe.skipIf(!hasBrowser)("the recording in a browser", { timeout: 60_000 }, 
 
   test("a recording plays on the page, and can be downloaded under a name that programs know", async () => {
     const { page } = reader;
-    const film = Buffer.from((await page.evaluate(RECORD)) as string, "base64");
-    await aRunWith("tsk_film", film);
-    await logInAt("/runs/tsk_film");
+    const recorded = Buffer.from((await page.evaluate(RECORD)) as string, "base64");
+    await aRunWith("tsk_recorded", recorded);
+    await logInAt("/runs/tsk_recorded");
 
     expect(await play()).toBe("plays");
     await expect.poll(() => page.evaluate("document.querySelector('video').currentTime")).toBeGreaterThan(0.2);
     expect(await page.evaluate("document.querySelector('video').videoWidth")).toBe(320);
-    expect(await page.locator("[data-film]").filter({ visible: true }).count()).toBe(0);
+    expect(await page.locator("[data-recording]").filter({ visible: true }).count()).toBe(0);
     const [download] = await Promise.all([
       page.waitForEvent("download"),
       page.getByRole("link", { name: "Download it" }).click(),
     ]);
     expect(download.suggestedFilename()).toBe("recording.webm");
-    expect(await readFile(await download.path())).toEqual(film);
+    expect(await readFile(await download.path())).toEqual(recorded);
   });
 
   test("a recording that the browser cannot play gives way to a sentence, and the file is offered", async () => {
     const { page } = reader;
-    await aRunWith("tsk_nofilm", Buffer.from("1a45dfa3 is no film"));
-    await logInAt("/runs/tsk_nofilm");
+    await aRunWith("tsk_norecording", Buffer.from("1a45dfa3 is no recording"));
+    await logInAt("/runs/tsk_norecording");
 
     expect(await play()).toBe("NotSupportedError");
     await page.getByText("This browser cannot play the recording.").waitFor();
     expect(await page.locator("video").isVisible()).toBe(false);
-    expect(await inspect("run-without-film", TWO_VIEWS)).toEqual([]);
+    expect(await inspect("run-without-recording", TWO_VIEWS)).toEqual([]);
     const [download] = await Promise.all([
       page.waitForEvent("download"),
       page.getByRole("link", { name: "Download it" }).click(),
     ]);
-    expect((await readFile(await download.path())).toString()).toContain("is no film");
+    expect((await readFile(await download.path())).toString()).toContain("is no recording");
   });
 
   test("a recording that Skyvern has no more is a sentence before anybody plays it, and no link", async () => {
