@@ -9,7 +9,7 @@ import { lookOf, type StatusLook } from "../domain/status-look.ts";
 import { cut } from "./cut.ts";
 import { fitLines, textHeight } from "./fit-lines.ts";
 import { blockTypeIn, plainReason } from "./plain-reason.ts";
-import { withoutRepeats } from "./repeats.ts";
+import { saidByNoCode, withoutRepeats } from "./repeats.ts";
 import {
   bytes,
   isBareSuccess,
@@ -35,8 +35,8 @@ export interface Content {
   summary: string | null;
   /** Of every run that ended without success. `at`: the block where, `Failed at download (block 3 of 8)`. */
   failure: (Omit<Failure, "reason"> & { reason: string; at: string | null }) | null;
-  /** Skyvern's run attempts, when there were several. */
-  attempts: (Section & { kind: "table" }) | null;
+  /** Skyvern's run attempts, when there were several. `alike`: a sentence for all that failed for `failure`'s reason. */
+  attempts: (Section & { kind: "table"; alike: string | null }) | null;
   output: Section[];
   /** How many blocks' output is not shown. */
   omittedBlocks: number;
@@ -124,6 +124,7 @@ function listAttempts({ attempts, failure }: Report): Content["attempts"] {
     reason !== null && reason === failure?.reason ? "the reason above" : (plainReason(reason) ?? "–");
   return {
     kind: "table",
+    alike: areAlike(attempts, failure) ? `${many(attempts.length)} failed for the reason above.` : null,
     title: "Attempts",
     columns: ["Attempt", "Status", "Reason", "Codes", "Started", "Finished"],
     rows: shown.map(({ attempt, status, reason, codes, started_at, finished_at }) => [
@@ -138,6 +139,18 @@ function listAttempts({ attempts, failure }: Report): Content["attempts"] {
     omittedColumns: 0,
   };
 }
+
+/** Whether the attempts differ in nothing that a reader would act on. */
+const areAlike = (attempts: Report["attempts"], failure: Report["failure"]): boolean =>
+  attempts.every(
+    ({ status, reason, codes }) =>
+      status === "failed" &&
+      reason !== null &&
+      reason === failure?.reason &&
+      codes.join() === attempts[0]?.codes.join(),
+  );
+
+const many = (attempts: number): string => (attempts === 2 ? "Both" : `All ${attempts}`);
 
 const timeOrDash = (time: string | null): string => (time === null ? "–" : formatTime(time));
 /** Every time in a message is UTC, and says so. */
@@ -162,7 +175,7 @@ function describeFailure({ failure, status, blocks, finished_at }: Report, most:
         : `its ${typeName(type).replace(/^[A-Z](?=[a-z ])/, (letter) => letter.toLowerCase())} block`;
   const reason = plainReason(given);
   // UNKNOWN tells a reader nothing.
-  const known = categories.filter((category) => category !== "UNKNOWN");
+  const known = categories.filter((category) => category !== "UNKNOWN" && saidByNoCode(category, rest.codes));
   const at = place === null ? null : `${label} at ${place}`;
   return { ...rest, reason: reason === null ? NO_REASON : cut(reason, most), categories: known, at };
 }
@@ -249,6 +262,11 @@ const TRIGGERS = new Map([
 
 const describeTrigger = (trigger: string): string =>
   TRIGGERS.get(trigger) ?? `started by: ${trigger.replaceAll("_", " ")}`;
+
+export const codesLabel = ({ codes }: Pick<Failure, "codes">): string =>
+  codes.length === 1 ? "Error code" : "Error codes";
+export const categoriesLabel = ({ categories }: Pick<Failure, "categories">): string =>
+  categories.length === 1 ? "Category" : "Categories";
 
 /** A word of a program as people write it: `PAGE_LOAD_TIMEOUT` → `Page load timeout`. Any other text stays. */
 export const plainWord = (word: string): string =>

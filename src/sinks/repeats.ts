@@ -1,4 +1,4 @@
-/** Leaves out of a message's output what stands in another place of it: its files, its summary, why it failed. Pure. */
+/** Leaves out of a message what stands in another place of it: its files, its summary, why it failed. Pure. */
 import type { Report } from "../domain/report.ts";
 import { plainReason } from "./plain-reason.ts";
 import { bytes, type Section } from "./readable-output.ts";
@@ -51,3 +51,19 @@ function withoutSaid(section: Section, { names, lines, reason, block }: Said): S
   const isWhy = block !== null && section.title?.startsWith(block) === true && reason.endsWith(text);
   return isSaid || isWhy ? [] : [section];
 }
+
+/** Whether a failure's category says more than each of its codes: `MAX_STEPS_EXCEEDED` does not beside `REACH_MAX_STEPS`. */
+export function saidByNoCode(category: string, codes: readonly string[]): boolean {
+  const words = tellingWords(category);
+  return words.length === 0 || !codes.map(tellingWords).some((said) => words.every((word) => said.includes(word)));
+}
+
+const tellingWords = (code: string): string[] =>
+  code
+    .toLowerCase()
+    .split(/[^\p{L}\p{N}]+/u)
+    .filter((word) => word !== "" && !EMPTY_WORDS.has(word))
+    .map((word) => word.replace(/s$/, ""));
+
+/** Words that only say that something went wrong. */
+const EMPTY_WORDS = new Set(["error", "errors", "exceeded", "fail", "failed", "failure", "reach", "reached"]);

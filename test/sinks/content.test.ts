@@ -252,3 +252,35 @@ it("a summary and files take room from the output, which keeps some", () => {
   const files = Array.from({ length: 9 }, () => file);
   expect(rowsOf({ files })).toBe(4);
 });
+
+it("a message tells attempts that all failed for one reason in a line, and others one by one", () => {
+  const failure = { ...FAILURE, reason: "http_request block failed. failure reason: HTTP 404: no" };
+  const failed = { ...ATTEMPT, status: "failed", reason: failure.reason };
+  const attempts = [1, 2, 3].map((attempt) => ({ ...failed, attempt }));
+  const given = { status: "failed", attempt: 3, failure, attempts } as const;
+  for (const words of Object.values(readers(given))) {
+    expect(words).toContain("All 3 failed for the reason above.");
+    expect(words.match(/the reason above/g)).toHaveLength(1);
+  }
+  const otherCodes = attempts.map((one) => (one.attempt === 3 ? { ...one, codes: ["LOCKED"] } : one));
+  expect(buildContent(aReport({ ...given, attempts: attempts.slice(1) }), "result").attempts?.alike).toMatch(/^Both /);
+  expect(buildContent(aReport({ ...given, attempts: otherCodes }), "result").attempts?.alike).toBeNull();
+});
+
+it.each([
+  ["MAX_STEPS_EXCEEDED", ["REACH_MAX_STEPS"], []],
+  ["PAGE_LOAD_TIMEOUT", ["OTHER", "page_load_timeout"], []],
+  ["CREDENTIAL_ERROR", ["INVALID_CREDENTIALS"], []],
+  ["AUTH_FAILURE", ["LOGIN_FAILED"], ["AUTH_FAILURE"]],
+  ["PAGE_LOAD_TIMEOUT", ["REACH_MAX_RETRIES", "OTP_TIMEOUT"], ["PAGE_LOAD_TIMEOUT"]],
+  ["FAILURE", ["FAILED"], ["FAILURE"]],
+])("the category %s beside the codes %j is shown only where it says more", (category, codes, shown) => {
+  const report = aReport({ status: "failed", failure: { ...FAILURE, codes, categories: [category] } });
+  expect(buildContent(report, "result").failure?.categories).toEqual(shown);
+});
+
+it("a message names one code and one category in the singular", () => {
+  const failure = { ...FAILURE, codes: ["LOGIN_FAILED"], categories: ["AUTH_FAILURE"] };
+  for (const words of Object.values(readers({ status: "failed", failure })))
+    expect(words).toMatch(/Error code\b[^]+Category\b/);
+});

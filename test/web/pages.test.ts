@@ -401,6 +401,13 @@ describe("the page of a run that Skyvern tries again", () => {
     expect(text).toContain("Attempt 2 started");
   });
 
+  test("the page of a run says a reason once that every attempt and its block share", async () => {
+    await relay.webhook(body("failed-attempt-2-final"));
+    const [seen = ""] = textOf(await reader.page("/runs/wr_602137252455812870")).split("Technical story");
+    expect(seen).toMatch(/Attempts Failed Attempt 1 .* Failed Attempt 2 /);
+    expect(seen.match(/HTTP 404: no/g)).toHaveLength(1);
+  });
+
   test("the page of a run names the attempt of a message about one, among the deliveries and in what happened", async () => {
     const attempts = await aRelay({
       env: { SINK_URL: undefined },

@@ -1,7 +1,16 @@
 /** What a mail shows of a report: every string cleaned of what could deceive or become a link, and cut. */
 import type { Tone } from "../../domain/status-look.ts";
 import { defuse } from "../../platform/hostile-text.ts";
-import { isPlainId, linksBeside, messageParts, plainWord, type Content, type MessagePart } from "../content.ts";
+import {
+  categoriesLabel,
+  codesLabel,
+  isPlainId,
+  linksBeside,
+  messageParts,
+  plainWord,
+  type Content,
+  type MessagePart,
+} from "../content.ts";
 import { cut } from "../cut.ts";
 import { omittedWords, type Fact, type Section } from "../readable-output.ts";
 
@@ -80,8 +89,8 @@ export function buildView(
       title: failure.at === null ? "Why it did not complete" : cut(line(failure.at), ONE_LINE),
       reason: cut(block(failure.reason), field),
       facts: [
-        { label: "Error codes", value: cut(line(failure.codes.join(", ")), ONE_LINE) },
-        { label: "Categories", value: cut(line(failure.categories.map(plainWord).join(", ")), ONE_LINE) },
+        { label: codesLabel(failure), value: cut(line(failure.codes.join(", ")), ONE_LINE) },
+        { label: categoriesLabel(failure), value: cut(line(failure.categories.map(plainWord).join(", ")), ONE_LINE) },
       ].filter(({ value }) => value !== ""),
     },
     picture: picture && { cid: picture.cid, caption: cut(line(picture.caption ?? ""), ONE_LINE) },
@@ -105,15 +114,14 @@ export function buildView(
 }
 
 /** A line an attempt: six columns do not fit a phone. */
-const listAttempts = ({ rows, omitted }: NonNullable<Content["attempts"]>): Section => ({
-  kind: "fields",
-  title: "Attempts",
-  fields: rows.map(([number = "", status = "", reason = "–", codes = "–"]) => ({
+function listAttempts({ rows, omitted, alike }: NonNullable<Content["attempts"]>): Section {
+  if (alike !== null) return { kind: "text", title: "Attempts", text: alike };
+  const fields = rows.map(([number = "", status = "", reason = "–", codes = "–"]) => ({
     label: number,
     value: [status, reason, codes].filter((part) => part !== "–").join(": "),
-  })),
-  omitted,
-});
+  }));
+  return { kind: "fields", title: "Attempts", fields, omitted };
+}
 
 function buildSection(section: Section, field: number, cell: number): Section {
   const title = section.title === null ? null : cut(line(section.title), ONE_LINE);

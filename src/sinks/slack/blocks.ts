@@ -18,6 +18,8 @@ import type {
   TableBlock,
 } from "@slack/web-api";
 import {
+  categoriesLabel,
+  codesLabel,
   NO_ANSWER,
   NO_REASON,
   isPlainId,
@@ -213,8 +215,8 @@ function failureBlock({ failure }: Content, limits: BlockLimits): SlackBlock[] {
   if (!failure) return [];
   const reason = shown(failure.reason, limits.reason);
   const codes = [
-    ...codesLine("Error codes", failure.codes, limits.codes),
-    ...categoriesLine(failure.categories, limits.codes),
+    ...codesLine(codesLabel(failure), failure.codes, limits.codes),
+    ...categoriesLine(failure, limits.codes),
   ];
   const title = shown(failure.at ?? "Why it did not complete", 300);
   const quote: RichTextQuote[] = reason === "" ? [] : [{ type: "rich_text_quote", elements: [textElement(reason)] }];
@@ -229,14 +231,15 @@ function codesLine(label: string, given: readonly string[], max: number): RichTe
   return [[textElement(`${label} `), ...shown, ...more]];
 }
 
-function categoriesLine(categories: readonly string[], max: number): RichTextElement[][] {
-  const words = categories.slice(0, max).flatMap((category) => oneLine(cut(plainWord(category), 100)) || []);
-  return words.length === 0 ? [] : [[textElement(`Categories  ${words.join(", ")}`)]];
+function categoriesLine(failure: NonNullable<Content["failure"]>, max: number): RichTextElement[][] {
+  const words = failure.categories.slice(0, max).flatMap((category) => oneLine(cut(plainWord(category), 100)) || []);
+  return words.length === 0 ? [] : [[textElement(`${categoriesLabel(failure)}  ${words.join(", ")}`)]];
 }
 
 /** A line an attempt; the thread has the table. */
 function attemptsBlock({ attempts }: Content, limits: BlockLimits): SlackBlock[] {
   if (!attempts) return [];
+  if (attempts.alike !== null) return paragraph([[textElement(attempts.alike)]]);
   const lines = attempts.rows.slice(-MAX_ATTEMPTS).map(([number = "", status = "", reason = ""]) => {
     const why = reason === "–" ? "" : `: ${shown(reason.replace(/\s+/g, " "), Math.min(limits.note, 160))}`;
     return line(number, cell(status, 60) + why);

@@ -12,23 +12,25 @@ import type { RunView } from "./view.ts";
 const MAX_ATTEMPTS = 20;
 
 /** Nothing for a run that Skyvern tried once. */
-export function attemptsCard({ report: { attempts } }: RunView): Part {
+export function attemptsCard({ report: { attempts, failure } }: RunView): Part {
   if (attempts.length < 2) return "";
   const earlier = Math.max(0, attempts.length - MAX_ATTEMPTS);
   return card("attempts", "Attempts", [
     earlier === 0 ? "" : html`<p class="soft">${many(earlier, "earlier attempt")} not shown.</p>`,
     html`<ol class="blocks">
-      ${attempts.slice(-MAX_ATTEMPTS).map(attemptHtml)}
+      ${attempts.slice(-MAX_ATTEMPTS).map((one) => attemptHtml(one, failure?.reason ?? null))}
     </ol>`,
   ]);
 }
 
-function attemptHtml({ attempt, status, reason, codes, started_at, finished_at }: Report["attempts"][number]): Html {
+/** `said`: the run's reason, which stands above. */
+function attemptHtml(one: Report["attempts"][number], said: string | null): Html {
+  const { attempt, status, reason, codes, started_at, finished_at } = one;
   const look = statusLook(status);
   const started = started_at === null ? null : Date.parse(started_at);
   const took = started === null || finished_at === null ? null : Math.max(0, Date.parse(finished_at) - started);
   const about: Part[] = [...(started === null ? [] : [time(started)]), ...(took === null ? [] : [duration(took)])];
-  const why = plainReason(reason);
+  const why = reason === said ? null : plainReason(reason);
   return html`<li class="block ${look.tone}">
     <div>
       <span class="row">${badge(look)} <strong>Attempt ${String(attempt)}</strong></span>

@@ -18,9 +18,10 @@ export function blocksCard({ report, stored }: RunView): Part {
   const { blocks, blocks_omitted: omitted } = report;
   if (blocks.length === 0) return "";
   const hasAttempts = blocks.some(({ attempt }) => attempt > 1);
+  const said = plainReason(report.failure?.reason ?? null);
   const rows = blocks.map((one, index) => {
     const key = stored.timeline?.blocks[index]?.screenshot ?? null;
-    return blockHtml(one, { hasAttempts, picture: key === null ? null : mediaPath(report.run_id, key) });
+    return blockHtml(one, { hasAttempts, said, picture: key === null ? null : mediaPath(report.run_id, key) });
   });
   const folded = Math.max(0, rows.length - OPEN_BLOCKS);
   return card("blocks", "Blocks", [
@@ -40,7 +41,14 @@ const list = (rows: Html[]): Html =>
     ${rows}
   </ol>`;
 
-function blockHtml(one: ReportBlock, { hasAttempts, picture }: { hasAttempts: boolean; picture: string | null }): Html {
+interface Beside {
+  hasAttempts: boolean;
+  /** The run's reason, which stands above. */
+  said: string | null;
+  picture: string | null;
+}
+
+function blockHtml(one: ReportBlock, { hasAttempts, said, picture }: Beside): Html {
   const { label, type, status, attempt, depth, duration_ms: took, codes, screenshot_url: link } = one;
   const reason = plainReason(one.reason);
   const look = statusLook(status ?? "unknown");
@@ -54,7 +62,7 @@ function blockHtml(one: ReportBlock, { hasAttempts, picture }: { hasAttempts: bo
     <div>
       <span class="row">${badge(look)} <strong dir="auto">${name}</strong></span>
       <span class="sub" dir="auto">${about.join(" · ")}</span>
-      ${reason === null ? "" : html`<span class="sub why" dir="auto">${block(reason, 600)}</span>`}
+      ${reason === null || reason === said ? "" : html`<span class="sub why" dir="auto">${block(reason, 600)}</span>`}
       ${codes.length === 0 ? "" : html`<span class="sub">${codes.map((code) => html`<code>${line(code, 128)}</code> `)}</span>`}
     </div>
     ${

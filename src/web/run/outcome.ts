@@ -3,7 +3,7 @@ import { html } from "hono/html";
 import { isJsonObject } from "../../platform/json.ts";
 import { isTerminal, RETRYING } from "../../domain/run.ts";
 import { lookOf } from "../../domain/status-look.ts";
-import { plainWord, type Content } from "../../sinks/content.ts";
+import { categoriesLabel, codesLabel, plainWord, type Content } from "../../sinks/content.ts";
 import { omittedWords } from "../../sinks/readable-output.ts";
 import { runPath, type Html, type Part } from "../markup.ts";
 import { fact, jsonActions, jsonHtml, longText, sectionHtml, treeHtml } from "../output.ts";
@@ -25,7 +25,7 @@ function failureCard(failure: NonNullable<Content["failure"]>, status: string, p
   const what = status === RETRYING ? "the attempt" : "it";
   return html`<section class="card ${lookOf(status).tone === "bad" ? "bad-card" : ""}" aria-labelledby="failure">
     <h2 id="failure">Why ${what} did not complete</h2>
-    ${longText(failure.reason)} ${labels("Error codes", failure.codes)} ${categories(failure.categories)} ${picture}
+    ${longText(failure.reason)} ${labels(codesLabel(failure), failure.codes)} ${categories(failure)} ${picture}
     ${
       failure.errors.length === 0
         ? ""
@@ -48,12 +48,12 @@ const labels = (title: string, values: readonly string[]): Part =>
       </p>`;
 
 /** Skyvern's own words, as people write them. */
-const categories = (words: readonly string[]): Part =>
-  words.length === 0
+const categories = (failure: NonNullable<Content["failure"]>): Part =>
+  failure.categories.length === 0
     ? ""
     : html`<p class="labels">
-        <span class="soft">${words.length === 1 ? "Category" : "Categories"}:</span>
-        ${words
+        <span class="soft">${categoriesLabel(failure)}:</span>
+        ${failure.categories
           .slice(0, 30)
           .map((word) => line(plainWord(word), 128))
           .join(", ")}
