@@ -133,20 +133,20 @@ export function openStream(
     // The other side must not redirect back with the key to an address of its choice.
     let isOurs = true;
     try {
-      // A content body may still stream when the wait for its headers is over; the caller's own signal applies to it.
-      const response = await withDeadline(context.timeoutMs, undefined, (late) =>
-        followRedirects(start, (url) => {
+      return await withDeadline(context.timeoutMs, undefined, async (late) => {
+        const response = await followRedirects(start, (url) => {
           isOurs &&= url.origin === context.base.origin;
           const headers = new Headers({ accept: "*/*", "accept-encoding": "identity" });
           if (range !== undefined) headers.set("range", range);
           if (isOurs) headers.set("x-api-key", choice.key.key.reveal());
           const signal = call.signal ? AbortSignal.any([call.signal, late]) : late;
           return context.fetch(url, { redirect: "manual", signal, headers });
-        }),
-      );
-      if (response === null) return unexpected(call, null, `more than ${MAX_REDIRECTS} redirects`);
-      if (response.status === 200 || response.status === 206) return { ok: true as const, value: response };
-      return { ok: false, fault: toFault(context, choice, call, response, (await readText(response)) ?? "") };
+        });
+        if (response === null) return unexpected(call, null, `more than ${MAX_REDIRECTS} redirects`);
+        // Content may go on streaming when the deadline is over; the caller's own signal applies to it.
+        if (response.status === 200 || response.status === 206) return { ok: true as const, value: response };
+        return { ok: false, fault: toFault(context, choice, call, response, (await readText(response)) ?? "") };
+      });
     } catch (error) {
       return { ok: false, fault: noAnswer(context, choice, call, error) };
     }

@@ -149,6 +149,16 @@ describe("answers", () => {
     expect(await content.text()).toBe("first last");
   });
 
+  test("a fault whose words never end is given up in time", async () => {
+    const url = await aServer((_request, response) => {
+      response.writeHead(404, { "content-type": "application/json" }).write('{"detail": "');
+      const drip = setInterval(() => response.write("."), 20);
+      response.on("close", () => clearInterval(drip));
+    });
+    const reason = faultOf(await aClient({ baseUrl: url, timeoutMs: 150 }).openContent("a_1")).reason;
+    expect(reason).toContain("nothing within 150 ms");
+  });
+
   test("an abort also ends content that is streaming", async () => {
     const url = await aServer((_request, response) => void response.writeHead(200).write("first"));
     const abort = new AbortController();
