@@ -1,7 +1,8 @@
 /**
  * A reason as a person reads it: without what Skyvern puts before the words of the block (contract §9), which stand
  * behind up to two of its own phrases; the block is named beside it (`blockTypeIn`). A reason that is a word of a
- * program is said in words, and a web page as its text. Null for a reason that says nothing. Pure.
+ * program is said in words, and a web page as its text; it begins like a sentence. Null for a reason that says
+ * nothing. Pure.
  */
 import { readMarkup, textOf } from "./markup-text.ts";
 
@@ -11,7 +12,7 @@ export function plainReason(reason: string | null): string | null {
   const end = Math.max(0, given.length - MAX_EXCEPTIONS);
   const words = given.slice(0, end) + given.slice(end).replace(EXCEPTIONS, "$1 ($2)");
   if (words.trim() === "" || NOTHING.test(words)) return null;
-  return CODE.test(words) ? sentence(words) : readAnswer(words);
+  return CODE.test(words) ? sentence(words) : readAnswer(words).replace(BEGINNING, (letter) => letter.toUpperCase());
 }
 
 /** What a server answered to an HTTP request, which may be a page. */
@@ -34,6 +35,9 @@ const MAX_EXCEPTIONS = 2_000;
 const NOTHING = /^(?:Workflow run \w{1,30}: child entity cascade cleanup\.|status_changed(?::\w{1,40})?)$/;
 /** `page_load_timeout`, `NAVIGATION_FAILED:timeout`: a user's own words have blanks. */
 const CODE = /^\w{1,80}_\w{1,80}(?::\w{1,80})?$/;
+
+/** Of a plain word: a name with other signs in it stays as it is. */
+const BEGINNING = /^\p{Ll}(?=\p{Ll}{0,30} )/u;
 
 const sentence = (code: string): string => {
   const words = code.replaceAll("_", " ").replace(":", ": ").toLowerCase();

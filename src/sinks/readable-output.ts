@@ -4,6 +4,7 @@
  */
 import { isJsonObject, isRawNumber, numberText, type Json, type JsonObject } from "../platform/json.ts";
 import type { Report } from "../domain/report.ts";
+import { lookOf } from "../domain/status-look.ts";
 import { cut } from "./cut.ts";
 import { readMarkup, textOf } from "./markup-text.ts";
 
@@ -134,7 +135,9 @@ function extractEssence(value: Json): Essence {
   }
   if ("workflow_run_id" in value && "outputs" in value) {
     const { status = null, failure_reason: reason = null, outputs = null } = value;
-    return { note: show(status), value: isEmpty(outputs) ? reason : withoutEnding(outputs) };
+    const came = isEmpty(outputs) ? reason : withoutEnding(outputs);
+    if (status === "completed") return { note: null, value: isEmpty(came) ? { success: true } : came };
+    return { note: typeof status === "string" ? lookOf(status).label.toLowerCase() : show(status), value: came };
   }
   if (EXTRACTED in value && ("task_id" in value || "status" in value)) {
     const { [EXTRACTED]: extracted = null, downloaded_files: files = null } = value;

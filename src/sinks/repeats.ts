@@ -16,7 +16,7 @@ interface Said {
   names: ReadonlySet<string>;
   /** Names, and whole texts. */
   lines: ReadonlySet<string>;
-  /** Why the run failed, and the label of the block at which it did. */
+  /** Why the run failed, in small letters, and the label of the block at which it did. */
   reason: string;
   block: string | null;
 }
@@ -27,7 +27,7 @@ function saidIn({ files, summary, failure }: Report): Said {
   return {
     names: new Set(names),
     lines: new Set([...names, ...texts]),
-    reason: plainReason(failure?.reason ?? null) ?? "",
+    reason: (plainReason(failure?.reason ?? null) ?? "").toLowerCase(),
     block: failure?.block?.label ?? null,
   };
 }
@@ -48,7 +48,7 @@ function withoutSaid(section: Section, { names, lines, reason, block }: Said): S
   const text = section.text.trim();
   const isSaid = lines.has(text) || text.split("\n").every((line) => lines.has(line.replace(/^• /, "")));
   // What a failing block came to is why the run failed.
-  const isWhy = block !== null && section.title?.startsWith(block) === true && reason.endsWith(text);
+  const isWhy = block !== null && section.title?.startsWith(block) === true && reason.endsWith(text.toLowerCase());
   return isSaid || isWhy ? [] : [section];
 }
 

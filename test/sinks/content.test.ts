@@ -284,3 +284,12 @@ it("a message names one code and one category in the singular", () => {
   for (const words of Object.values(readers({ status: "failed", failure })))
     expect(words).toMatch(/Error code\b[^]+Category\b/);
 });
+
+it("a message does not repeat the words of the failing block, however its reason is written", () => {
+  const reason = "code block failed. failure reason: the account is locked.";
+  const failure = { ...FAILURE, reason, block: { label: "pay", type: "code", index: 1, of: 2 } };
+  const output = { pay_output: "the account is locked." };
+  const content = buildContent(aReport({ kind: "workflow", status: "failed", failure, output }), "result");
+  expect(content.failure?.reason).toBe("The account is locked.");
+  expect(content.output).toEqual([]);
+});

@@ -6,14 +6,17 @@ it.each([
   ["terminate block terminated. Reason: Nothing to pay.", "Nothing to pay."],
   ["wait block timed out. Reason: It took too long.", "It took too long."],
   ["code block failed. failure reason: Failed to execute code block. Reason: Exception: locked", "locked"],
+  ["code block failed. failure reason: id of the row is gone", "Id of the row is gone"],
+  ["no such button", "No such button"],
+  ["iPhone is no device", "iPhone is no device"],
   ["Failed to execute code block. Reason: KeyError: 'total'", "KeyError: 'total'"],
-  ["validation block terminated: the account is locked.", "the account is locked."],
+  ["validation block terminated: the account is locked.", "The account is locked."],
   ["page_load_timeout", "Page load timeout"],
   ["NAVIGATION_FAILURE:timeout", "Navigation failure: timeout"],
   ["step_3 of the form was refused", "step_3 of the form was refused"],
   ["Tried 3 times.(Exceptions: ['click failed.'])", "Tried 3 times. ('click failed.')"],
   ["The portal says: code block failed. failure reason: x", "The portal says: code block failed. failure reason: x"],
-  ["code block failed. failure reason: ", "code block failed. failure reason: "],
+  ["code block failed. failure reason: ", "Code block failed. failure reason: "],
 ])("the reason “%s” is written as: %s", (reason, words) => {
   expect(plainReason(reason)).toBe(words);
 });

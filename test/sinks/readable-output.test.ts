@@ -57,7 +57,7 @@ describe("a block that only says that it worked", () => {
     const child = { workflow_run_id: "wr_2", status: "completed", outputs: { pause_output: { success: true } } };
     expect(read({ start_output: child, mail_output: { success: true } }).sections).toEqual([
       { kind: "text", title: "mail", text: "Done." },
-      { kind: "text", title: "start – completed", text: "Done." },
+      { kind: "text", title: "start", text: "Done." },
     ]);
     expect(read({ mail_output: { success: false } }).sections).toMatchObject([{ fields: [{ value: "no" }] }]);
   });
@@ -300,7 +300,13 @@ describe("files, texts and child runs", () => {
       status: "completed",
       outputs: { list_output: taskValue({ n: 1 }), empty_output: taskValue(null) },
     };
-    expect(read({ start_output: child }).sections).toMatchObject([{ title: "start – completed" }]);
+    expect(read({ start_output: child }).sections).toMatchObject([{ title: "start" }]);
+    const late = { ...child, status: "timed_out", outputs: null, failure_reason: "It took too long." };
+    expect(read({ start_output: late }).sections).toMatchObject([
+      { title: "start – timed out", text: "It took too long." },
+    ]);
+    const bare = { ...child, outputs: null, failure_reason: null };
+    expect(read({ start_output: bare }).sections).toMatchObject([{ title: "start", text: "Done." }]);
     expect(read({ start_output: child }).sections.flatMap(wordsIn)).toContain("n");
   });
 
