@@ -103,7 +103,7 @@ interface SummaryInput extends Pick<StoryInput, "run" | "deliveries" | "circuits
 
 function summarize({ run, isUnrouted, routes, deliveries, circuits }: SummaryInput): string[] {
   if (run.status === RETRYING) return retryingSummary(run);
-  if (!isFinal(run)) return [`The run is not final (${run.status}): it is delivered once it is final.`];
+  if (!isFinal(run)) return [`The run has not ended (${run.status}). Its result is delivered once it has.`];
   if (isUnrouted)
     return ["A route tests where the run comes from: the relay asks Skyvern, then chooses the sinks, within seconds."];
   if (deliveries.length === 0) {

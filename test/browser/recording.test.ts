@@ -86,7 +86,7 @@ describe.skipIf(!hasBrowser)("the recording in a browser", { timeout: 60_000 }, 
     const gone: JsonObject = { run_id: "tsk_gone", run_type: "task_v1", task_id: "tsk_gone", status: "completed" };
     await reader.relay.send({ ...gone, recording_url: GONE });
     await logInAt("/runs/tsk_gone");
-    await page.getByText("Skyvern does not have the recording any more.").waitFor();
+    await page.getByText("The relay could not get the recording from Skyvern.").waitFor();
     expect(await page.locator("video").isVisible()).toBe(false);
     expect(await page.getByRole("link", { name: /recording|download/i }).count()).toBe(0);
   });

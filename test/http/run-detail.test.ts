@@ -135,7 +135,7 @@ routes:
   });
 
   it.each([
-    ["not final", aRun("tsk_1", { status: "running" }), "", /not final \(running\)/],
+    ["not final", aRun("tsk_1", { status: "running" }), "", /has not ended \(running\)/],
     [
       "meant for no one",
       aRun("tsk_1"),

@@ -297,6 +297,8 @@ describe("the page of a run", () => {
     const seen = textOf(html.slice(html.indexOf('id="output"'), html.indexOf("Everything, as a tree")));
     expect(seen).toContain("What came of it");
     expect(seen.match(/a\.pdf/g)).toEqual(["a.pdf"]);
+    // A phone would part the size from its unit.
+    expect(html).toContain("193\u00a0B");
     expect(html).toMatch(/<a href="\/artifacts\/wr_1\/[^"]+"[^>]*>a\.pdf<\/a\s*>/);
   });
 

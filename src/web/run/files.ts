@@ -8,13 +8,16 @@ import { listPictures, MAX_SHOTS } from "./pictures.ts";
 import type { RunView } from "./view.ts";
 
 const MAX_FILES = 200;
+const NO_BREAK = "\u00a0";
 
 /** Empty where the run downloaded none. */
 export function filesSection({ files }: Content): Part {
   if (files.length === 0) return "";
   const shown = files
     .slice(0, MAX_FILES)
-    .map(({ name, size, url }, index) => fileHtml(url, line(name) || `File ${index + 1}`, size));
+    .map(({ name, size, url }, index) =>
+      fileHtml(url, line(name) || `File ${index + 1}`, size?.replace(" ", NO_BREAK) ?? null),
+    );
   return html`<div class="section">
     <h3>${files.length === 1 ? "File" : "Files"}</h3>
     ${list(shown, files.length)}

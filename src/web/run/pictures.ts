@@ -111,7 +111,9 @@ export function recordingCard(view: RunView): Part {
     // Its first bytes say whether there is a recording to show.
     html`<video src="${address}" controls preload="metadata" width="640" height="360" ${poster}></video>`,
     html`<p class="soft" role="status" data-recording="unplayable" hidden>This browser cannot play the recording.</p>`,
-    html`<p class="soft" role="status" data-recording="gone" hidden>Skyvern does not have the recording any more.</p>`,
+    html`<p class="soft" role="status" data-recording="gone" hidden>
+      The relay could not get the recording from Skyvern.
+    </p>`,
     html`<p class="row" data-recording-actions>
       <a class="button small" href="${report.recording_url ?? ""}" target="_blank" rel="noreferrer noopener"
         >Open the recording</a
