@@ -14,8 +14,9 @@ export function withoutRepeats(blocks: readonly Section[][], report: Report): Se
 interface Said {
   /** Files as a line names them, with their size or without. */
   names: ReadonlySet<string>;
-  /** Names, and whole texts. */
-  lines: ReadonlySet<string>;
+  files: number;
+  /** Its summary and its reason. */
+  texts: ReadonlySet<string>;
   /** Why the run failed, in small letters, and the label of the block at which it did. */
   reason: string;
   block: string | null;
@@ -23,33 +24,49 @@ interface Said {
 
 function saidIn({ files, summary, failure }: Report): Said {
   const names = files.flatMap(({ name, size }) => [name, ...(size === null ? [] : [`${name} (${bytes(size)})`])]);
-  const texts = [summary, failure?.reason].flatMap((text) => (text ? [text.trim()] : []));
+  const texts = [summary, failure?.reason].flatMap((text) => (text && isSentence(text) ? [text.trim()] : []));
   return {
     names: new Set(names),
-    lines: new Set([...names, ...texts]),
+    files: files.length,
+    texts: new Set(texts),
     reason: (plainReason(failure?.reason ?? null) ?? "").toLowerCase(),
     block: failure?.block?.label ?? null,
   };
 }
 
-/** A loop's round that downloaded a file with the item's name: `id: INV-1 | INV-1.pdf (91 kB)`. */
-const isFileOfItem = ([item = "", ...files]: readonly string[], names: ReadonlySet<string>): boolean =>
-  files.length > 0 && files.every((file) => names.has(file) && file.startsWith(item.replace(/^[^:]*: /, "")));
+/** A value of a word or two is the same by chance: `Paid` says something of each field. */
+const isSentence = (text: string): boolean => /\S\s+\S+\s+\S/.test(text);
 
-function withoutSaid(section: Section, { names, lines, reason, block }: Said): Section[] {
+/** A loop's round that downloaded a file with the item's name: `id: INV-1 | INV-1.pdf (91 kB)`. */
+function isFileOfItem([item = "", ...files]: readonly string[], names: ReadonlySet<string>): boolean {
+  const name = item.replace(/^[^:]*: /, "");
+  return name !== "" && files.length > 0 && files.every((file) => names.has(file) && file.startsWith(name));
+}
+
+function withoutSaid(section: Section, { names, files, texts, reason, block }: Said): Section[] {
   if (section.kind === "table") {
-    const isOfFiles = section.columns[0] === "item" && section.rows.every((row) => isFileOfItem(row, names));
+    const { columns, rows, omitted } = section;
+    // A round without a file may be among those that are not shown.
+    const isOfFiles =
+      columns[0] === "item" && rows.length + omitted <= files && rows.every((row) => isFileOfItem(row, names));
     return isOfFiles ? [] : [section];
   }
   if (section.kind === "fields") {
-    const fields = section.fields.filter(({ value }) => !lines.has(value));
+    const isOfFile =
+      section.fields[0]?.label === "item" &&
+      isFileOfItem(
+        section.fields.map(({ value }) => value),
+        names,
+      );
+    // Which file it is that a field names stands nowhere else.
+    const fields = isOfFile ? [] : section.fields.filter(({ value }) => !texts.has(value));
     return fields.length === 0 && section.omitted === 0 ? [] : [{ ...section, fields }];
   }
   const text = section.text.trim();
-  const isSaid = lines.has(text) || text.split("\n").every((line) => lines.has(line.replace(/^• /, "")));
+  const isList = text.split("\n").every((line) => line.startsWith("• ") && names.has(line.slice(2)));
   // What a failing block came to is why the run failed.
-  const isWhy = block !== null && section.title?.startsWith(block) === true && reason.endsWith(text.toLowerCase());
-  return isSaid || isWhy ? [] : [section];
+  const isOfBlock = block !== null && (section.title === block || section.title?.startsWith(`${block} – `) === true);
+  return isList || texts.has(text) || (isOfBlock && reason.endsWith(text.toLowerCase())) ? [] : [section];
 }
 
 /** Whether a failure's category says more than each of its codes: `MAX_STEPS_EXCEEDED` does not beside `REACH_MAX_STEPS`. */

@@ -190,6 +190,45 @@ it("a message leaves out a loop that downloaded files named like its items, and 
   expect(loopOver(["ACME", "Nordwind"])).toContain("item: id: ACME | download: R-0.pdf (9 B)");
 });
 
+const aFile = (name: string): Report["files"][number] => ({
+  name,
+  size: 9,
+  checksum: null,
+  artifact_id: null,
+  url: "https://relay.example.com/a",
+});
+
+it("a message keeps which of the downloaded files its output names, and as what", () => {
+  const files = [aFile("a.pdf"), aFile("b.pdf")];
+  const output = { check_output: { approved: "a.pdf", rejected: "b.pdf" }, chosen_output: "b.pdf" };
+  const { text } = readers({ output, summary: null, files });
+  expect(text).toContain("check\n  approved: a.pdf\n  rejected: b.pdf\n");
+  expect(text).toContain("chosen\n  b.pdf\n");
+});
+
+it("a message keeps a long loop of which some rounds downloaded nothing", () => {
+  const rounds = Array.from({ length: 10 }, (_, n) => [
+    {
+      loop_value: `R-${n}`,
+      output_parameter: { key: "download_output" },
+      output_value: n < 6 ? [{ url: "x", filename: `R-${n}.pdf`, file_size: 9 }] : "not found",
+    },
+  ]);
+  const files = Array.from({ length: 6 }, (_, n) => aFile(`R-${n}.pdf`));
+  const { text } = readers({ output: { each_output: rounds }, summary: null, files });
+  expect(text).toMatch(/… and \d more rows/);
+});
+
+it("a message keeps a short value that is its summary, or the end of why another block failed", () => {
+  const { text } = readers({ output: { first: "Paid", second: "Paid" }, summary: "Paid" });
+  expect(text).toContain("Paid");
+  expect(text).toMatch(/first\n? +Paid|first: Paid/);
+  const block = { label: "check", type: "code", index: 1, of: 2 };
+  const failure = { ...FAILURE, reason: "The page shows 5", block };
+  const failed = readers({ status: "failed", failure, output: { check_2_output: "5" }, summary: null });
+  expect(failed["text"]).toContain("check_2\n  5\n");
+});
+
 it("a block that only repeats a download takes no other block's place in a message", () => {
   const download = [{ url: "x", filename: "invoice.pdf", file_size: 91_000 }];
   const output = { read_output: { total: 3 }, a_output: download, b_output: download, c_output: download };
