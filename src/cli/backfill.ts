@@ -4,6 +4,7 @@
  */
 import type { Config } from "../config/config.ts";
 import { createEgress } from "../net/egress.ts";
+import { plural } from "../platform/plural.ts";
 import { silentLog } from "../platform/log.ts";
 import { createMetrics } from "../telemetry/metrics.ts";
 import { createAddresses } from "../receive/own-addresses.ts";
@@ -19,7 +20,7 @@ import { createSqlStore } from "../store/sql-store.ts";
 import { using } from "./database.ts";
 import { EXIT, type AddCommand, type Shell } from "./command.ts";
 import { MOMENT, parseMoment } from "./time-options.ts";
-import { bar, countRuns, progressLine } from "./progress.ts";
+import { bar, progressLine } from "./progress.ts";
 
 export const addBackfill: AddCommand = ({ command, configured, shell }) =>
   command("backfill", "fill in past runs from Skyvern's list; known runs are skipped")
@@ -171,19 +172,19 @@ function renderSummary(tally: Tally, { deliver, dryRun }: BackfillPlan, config: 
   const lines: [number | true, string][] = [
     [
       true,
-      `${countRuns(added)} ${dryRun ? "would be" : added === 1 ? "was" : "were"} filled in${dryRun ? "" : relayed}.`,
+      `${plural(added, "run")} ${dryRun ? "would be" : added === 1 ? "was" : "were"} filled in${dryRun ? "" : relayed}.`,
     ],
-    [known, `${countRuns(known)} known already.`],
+    [known, `${plural(known, "run")} known already.`],
     [
       elsewhere,
-      `${countRuns(elsewhere)} whose webhook does not lead to ${config.publicUrl}: --scope all takes them too.`,
+      `${plural(elsewhere, "run")} whose webhook does not lead to ${config.publicUrl}: --scope all takes them too.`,
     ],
-    [recent, `${countRuns(recent)} ended too recently and are left to the running relay.`],
+    [recent, `${plural(recent, "run")} ended too recently and are left to the running relay.`],
     [
       blocked,
-      `${countRuns(blocked)} whose webhook address has a host that Skyvern blocks: it lists them and does not show them.`,
+      `${plural(blocked, "run")} whose webhook address has a host that Skyvern blocks: it lists them and does not show them.`,
     ],
-    [unreadable, `${countRuns(unreadable)} that Skyvern does not find or the relay does not recognize.`],
+    [unreadable, `${plural(unreadable, "run")} that Skyvern does not find or the relay does not recognize.`],
   ];
   return lines.flatMap(([applies, text]) => (applies ? [`${text}\n`] : [])).join("");
 }
@@ -193,7 +194,7 @@ const reachedText = ({ reached }: Tally): string =>
   "run it again to continue.";
 
 function renderProgress(progress: Progress): string {
-  if (progress.doing === "listing") return `Reading Skyvern's list: ${countRuns(progress.rows)}`;
+  if (progress.doing === "listing") return `Reading Skyvern's list: ${plural(progress.rows, "run")}`;
   if (progress.doing === "waiting") return `Waiting: ${progress.reason.slice(0, 100)}`;
-  return `${bar(progress.done, progress.of)} ${progress.done} of ${countRuns(progress.of)}`;
+  return `${bar(progress.done, progress.of)} ${progress.done} of ${plural(progress.of, "run")}`;
 }

@@ -4,6 +4,7 @@
  */
 import type { Config, Off } from "../config/config.ts";
 import { describeConfig } from "../config/describe.ts";
+import { plural } from "../platform/plural.ts";
 import { systemRuntime, type Runtime } from "../platform/runtime.ts";
 import { createSimulation, type Simulated } from "../history/simulation.ts";
 import { readPages } from "../store/history/all-pages.ts";
@@ -12,7 +13,7 @@ import { load, refuse } from "./configuration.ts";
 import { describeFollowing, describeRetention } from "./greeting.ts";
 import { withDatabase } from "./database.ts";
 import { parseSpan } from "./time-options.ts";
-import { countRuns, progressLine } from "./progress.ts";
+import { progressLine } from "./progress.ts";
 
 /** The options as commander reads them. */
 interface CheckOptions {
@@ -106,7 +107,7 @@ function simulate(
     for await (const page of readPages(store, { ...span, until }, shell.stopped)) {
       for (const { state } of page) simulation.add(state.run);
       read += page.length;
-      line.show(`Reading the history: ${countRuns(read)}`);
+      line.show(`Reading the history: ${plural(read, "run")}`);
     }
     line.clear();
     if (shell.stopped.aborted) {
@@ -126,7 +127,7 @@ function simulationText({ runs, routes, sinks, nobody }: Simulated, since: strin
   const when = since === null ? "" : ` since ${since}`;
   if (runs === 0) return `There is no final run${when}: nothing to try the routes on.\n`;
   const lines = [
-    `Of ${countRuns(runs)}${when}, with the outcome each has now, this configuration would have sent`,
+    `Of ${plural(runs, "run")}${when}, with the outcome each has now, this configuration would have sent`,
     ...sinks.map(({ sink, kind, runs: matched }) => `  ${matched} of ${runs} to ${sink} (${kind})`),
     `  ${nobody.runs} of ${runs} to no sink${renderExamples(nobody.examples)}`,
     "by these routes:",

@@ -20,6 +20,7 @@ import { toFieldErrors, ExportQuery, rowToReport, toRunFilter } from "../http/ap
 import { createLinks } from "../http/links.ts";
 import { BYTE_ORDER_MARK } from "../http/api/csv.ts";
 import { RUN_FILES } from "../http/api/run-columns.ts";
+import { plural } from "../platform/plural.ts";
 import { systemRuntime, type Runtime } from "../platform/runtime.ts";
 import { readPages } from "../store/history/all-pages.ts";
 import { createSqlStore } from "../store/sql-store.ts";
@@ -28,7 +29,7 @@ import type { Store } from "../store/store.ts";
 import { EXIT, type AddCommand, type Shell } from "./command.ts";
 import { using } from "./database.ts";
 import { parseSpan } from "./time-options.ts";
-import { bar, countRuns, progressLine } from "./progress.ts";
+import { bar, progressLine } from "./progress.ts";
 
 /** The options as commander reads them. */
 interface ExportOptions {
@@ -110,14 +111,14 @@ async function exportCommand(options: ExportOptions, deps: ExportDeps): Promise<
       if (plan.format === "csv" && out.isFile && options.bom !== false) out.write(BYTE_ORDER_MARK);
       const about = shell.terminal === true ? await estimate(plan.filter, store, deps.runtime.now()) : null;
       const runs = await write(plan, store, deps, out.write, (done) =>
-        line.show(`Writing: ${about === null ? "" : `${bar(done, about)} `}${countRuns(done)}`),
+        line.show(`Writing: ${about === null ? "" : `${bar(done, about)} `}${plural(done, "run")}`),
       );
       line.clear();
       if (shell.stopped.aborted) throw new Error("it was stopped before the end");
       out.end();
       if (to === undefined) return EXIT.done;
       if (options.json === true) shell.stdout(`${JSON.stringify({ file: to, format: plan.format, runs })}\n`);
-      else shell.stdout(`${countRuns(runs)} in ${to}.\n`);
+      else shell.stdout(`${plural(runs, "run")} in ${to}.\n`);
       return EXIT.done;
     } catch (error) {
       line.clear();

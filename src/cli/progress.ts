@@ -22,5 +22,3 @@ export function bar(done: number, of: number): string {
   const filled = of <= 0 ? WIDTH : Math.round(Math.min(1, Math.max(0, done / of)) * WIDTH);
   return `[${"#".repeat(filled)}${"-".repeat(WIDTH - filled)}]`;
 }
-
-export const countRuns = (runs: number): string => `${runs} ${runs === 1 ? "run" : "runs"}`;

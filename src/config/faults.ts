@@ -1,5 +1,6 @@
 /** Faults of the configuration, and zod's issues in words for the person who wrote it. */
 import { z } from "zod";
+import { plural } from "../platform/plural.ts";
 
 /** One fault. `where` is a variable (`PORT`) or a place in the file (`relay.yaml:12:5`). It never holds a secret. */
 export interface Fault {
@@ -9,8 +10,10 @@ export interface Fault {
 
 /** One message that lists every fault, for standard error. */
 export function formatFaults(faults: readonly Fault[]): string {
-  const count = faults.length === 1 ? "1 fault" : `${faults.length} faults`;
-  return [`${count} in the configuration:`, ...faults.map(({ where, message }) => `  ${where}: ${message}`)].join("\n");
+  return [
+    `${plural(faults.length, "fault")} in the configuration:`,
+    ...faults.map(({ where, message }) => `  ${where}: ${message}`),
+  ].join("\n");
 }
 
 export type Path = (string | number)[];

@@ -1,5 +1,6 @@
 /** Explains why a run was or was not delivered, for the history API and `skyvern-relay why`. Pure. */
 import { formatDuration } from "../platform/duration.ts";
+import { plural } from "../platform/plural.ts";
 import { isoTime } from "../platform/time.ts";
 import { isFinal, RETRYING, type Circuit, type Delivery, type DeliveryReceipt, type Run } from "../domain/run.ts";
 import type { Attempt } from "../store/contract/deliveries.ts";
@@ -149,7 +150,7 @@ function describeDelivery(delivery: Delivery, circuits: SummaryInput["circuits"]
   const circuit = circuits.get(sink);
   const sinks = [...circuits.keys()];
   const pause = circuit === undefined ? null : describePause(sink, circuit);
-  const tries = attempts === 1 ? "1 attempt" : `${attempts} attempts`;
+  const tries = plural(attempts, "attempt");
   const because = last_error === null ? "" : `: ${last_error}`;
   switch (state) {
     case "delivered":

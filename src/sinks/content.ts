@@ -2,6 +2,7 @@
  * What a message says about a run, before any markup: Slack and email render the same content. Nothing here is escaped;
  * every string may be hostile.
  */
+import { plural } from "../platform/plural.ts";
 import { typeName } from "../domain/block.ts";
 import { nameRun, oneLine, type Report } from "../domain/report.ts";
 import { isTerminal, RETRYING, type Failure } from "../domain/run.ts";
@@ -243,7 +244,7 @@ function listIds(report: Report): Content["ids"] {
     ...linked("retry of", related.retried_from),
     // A call of Skyvern's API starts nearly every run.
     ...plain(trigger === "api" || trigger === null ? null : describeTrigger(trigger)),
-    ...plain(step_count ? `${step_count} step${step_count === 1 ? "" : "s"}` : null),
+    ...plain(step_count ? plural(step_count, "step") : null),
   ];
 }
 

@@ -3,6 +3,7 @@
  * Nothing here is escaped, and every string may be hostile.
  */
 import { isJsonObject, isRawNumber, numberText, type Json, type JsonObject } from "../platform/json.ts";
+import { plural } from "../platform/plural.ts";
 import type { Report } from "../domain/report.ts";
 import { lookOf } from "../domain/status-look.ts";
 import { cut } from "./cut.ts";
@@ -36,9 +37,7 @@ export function omittedIn(section: Section): string | null {
 
 /** Null when nothing is omitted. */
 export function omittedWords(...omitted: readonly (readonly [count: number, what: string])[]): string | null {
-  const parts = omitted
-    .filter(([count]) => count > 0)
-    .map(([count, what]) => `${count} more ${what}${count === 1 ? "" : "s"}`);
+  const parts = omitted.filter(([count]) => count > 0).map(([count, what]) => plural(count, `more ${what}`));
   return parts.length === 0 ? null : `… and ${parts.join(", ")}`;
 }
 
@@ -363,8 +362,6 @@ const isNested = (value: Json): boolean => Array.isArray(value) || isJsonObject(
 
 const size = (value: Json): string =>
   Array.isArray(value) ? plural(value.length, "item") : plural(Object.keys(value as JsonObject).length, "field");
-
-const plural = (n: number, what: string): string => `${n} ${what}${n === 1 ? "" : "s"}`;
 
 /** A value as a person would write it, with numbers digit for digit. */
 function show(value: Json): string {

@@ -4,6 +4,7 @@ import { createEgress, type Egress } from "../../net/egress.ts";
 import { silentLog } from "../../platform/log.ts";
 import { systemRuntime, type Runtime } from "../../platform/runtime.ts";
 import { createSkyvernClient } from "../../skyvern/client.ts";
+import { plural } from "../../platform/plural.ts";
 import { findKind } from "../../sinks/kinds.ts";
 import { block, line } from "../../web/text.ts";
 import { EXIT, type AddCommand, type Shell } from "../command.ts";
@@ -170,5 +171,3 @@ function printFindings({ stdout }: Shell, findings: readonly Finding[], json: bo
     faults === 0 && warnings === 0 ? "No faults found." : `${plural(faults, "fault")}, ${plural(warnings, "warning")}.`;
   stdout(`${lines.join("\n")}\n\n${sum}\n`);
 }
-
-const plural = (n: number, what: string): string => `${n} ${what}${n === 1 ? "" : "s"}`;
