@@ -101,7 +101,7 @@ async function look(client: pg.Client, signal: AbortSignal): Promise<Record<stri
   return Object.fromEntries(Object.entries(sums).map(([what, n]) => [what, n / looks]));
 }
 
-/** Roll-ups: what is run with the ledger's lock. */
+/** What runs under the lock of the roll-ups. */
 const LEDGER = `select coalesce(sum(total_exec_time + total_plan_time), 0) as ms,
     coalesce(max(calls) filter (where query like 'insert into "delivery_counts"%'), 0) as calls
   from pg_stat_statements where query ~ '^insert into "(run_counts|delivery_counts|delivery_times|run_hours)"'`;

@@ -86,7 +86,7 @@ function picturesOf(payload: JsonObject, scenes: readonly Uint8Array[]): StandIn
 
 const timeOf = (at: string | null): number => Date.parse(`${(at ?? "2026-11-28T15:00:00").replace("Z", "")}Z`);
 
-/** As far as its output shows it. */
+/** A block's type, as far as its output shows it. */
 function typeOf(output: Json): string | null {
   if (Array.isArray(output)) return "for_loop";
   if (!isJsonObject(output)) return null;

@@ -1,6 +1,5 @@
 /** The composition: the one place that knows every part and connects them. */
 import { randomBytes } from "node:crypto";
-import type { Context } from "hono";
 import type { createCopies, createArchive } from "../archive/archive.ts";
 import type { BlobStore } from "../archive/blob-store.ts";
 import type { Config } from "../config/config.ts";
@@ -16,7 +15,7 @@ import { listEveryMs } from "../history/why.ts";
 import { createLinks } from "../http/links.ts";
 import { createReadiness } from "../http/probes.ts";
 import { createHttp } from "../http/server.ts";
-import { TokenGate } from "../http/auth.ts";
+import { TokenGate, type TokenGateDeps } from "../http/auth.ts";
 import { REFUSALS_ALLOWED } from "../http/webhook.ts";
 import type { DiskSpace } from "../platform/disk-space.ts";
 import { silentLog, type Log } from "../platform/log.ts";
@@ -84,8 +83,7 @@ export interface AppHost extends Outbound {
   readApart: ReadApart | null;
   /** The files that pages load. */
   assets: AssetTexts;
-  /** The address of a request's sender, as a name to count by. */
-  addressOf(this: void, c: Context): string;
+  addressOf: TokenGateDeps["addressOf"];
   /**
    * The base of links in messages, without a trailing slash. It is a function, because a port may be chosen only at the
    * start.

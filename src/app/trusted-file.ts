@@ -41,8 +41,8 @@ const statOf = (path: string): Stats | null => statSync(path, { throwIfNoEntry: 
 const exists = (path: string): boolean => statOf(path) !== null;
 
 /**
- * The text of a file's bytes, without a byte order mark. Throws when they are not UTF-8: with the `place` where that begins, as
- * each byte that is no character would become the same wrong character without a word.
+ * The text of a file's bytes, without a byte order mark. Throws when they are not UTF-8, with the `place` where that
+ * begins: decoding would silently replace each such byte by the same wrong character.
  */
 function decodeUtf8(path: string, bytes: Buffer): string {
   // UTF-16 without a byte order mark is valid UTF-8, of which every other character is a NUL.

@@ -220,7 +220,7 @@ export interface PictureOrigin {
   at: number | null;
 }
 
-/** As far as that is known. Skyvern works on one block at a time, so that the moment tells the block. */
+/** The block and the moment, where known. Skyvern works on one block at a time, so the moment tells the block. */
 export function originOf({ artifacts, timeline = NO_TIMELINE }: KnownDetails, key: ArtifactKey): PictureOrigin {
   const made = artifacts.find(({ artifact_id }) => artifact_id === key);
   const at = made?.created_at ?? null;

@@ -109,7 +109,7 @@ function summarize({ run, isUnrouted, routes, deliveries, circuits }: SummaryInp
     return ["A route tests where the run comes from: the relay asks Skyvern, then chooses the sinks, within seconds."];
   if (deliveries.length === 0) {
     return [
-      `Nothing was delivered: ${describeNone(routes, circuits)}.`,
+      `Nothing was delivered: ${describeNoDelivery(routes, circuits)}.`,
       ...(circuits.size === 0 ? [] : [howToSend(run.run_id, [...circuits.keys()], routes.length > 0)]),
     ];
   }
@@ -118,7 +118,7 @@ function summarize({ run, isUnrouted, routes, deliveries, circuits }: SummaryInp
   return [...last.values()].map((delivery) => describeDelivery(delivery, circuits));
 }
 
-function describeNone(routes: Why["routes"], circuits: SummaryInput["circuits"]): string {
+function describeNoDelivery(routes: Why["routes"], circuits: SummaryInput["circuits"]): string {
   // Sinks are chosen, and the routes noted, for every final run but those.
   if (routes.length === 0) return "the run is one of the past, and these are only stored";
   if (circuits.size === 0) return "no sink is configured";

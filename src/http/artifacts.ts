@@ -31,7 +31,7 @@ export function mountArtifacts(app: Hono, deps: ArtifactsDeps): void {
     }
     const stored = await deps.store.run(runId);
     if (stored === null)
-      return placeholder(c, key, { reason: "The relay has removed this run.", run: deps.links.run(runId) }, 404);
+      return placeholder(c, key, { reason: "The relay has removed this run.", runUrl: deps.links.run(runId) }, 404);
     return open(c, deps, { run: stored.state.run, artifacts: stored.artifacts }, key);
   });
 }
@@ -44,10 +44,10 @@ async function mayOpen(c: Context, deps: ArtifactsDeps, runId: string, key: Arti
 }
 
 /** A browser gets a page; a program a problem. */
-function refuse(c: Context, run: string): Response | Promise<Response> {
+function refuse(c: Context, runUrl: string): Response | Promise<Response> {
   const reason = "This link is not complete, was changed, or has expired.";
   if (!(c.req.header("accept") ?? "").includes("text/html")) return problem(c, 403, reason);
-  return page(c, { title: "This link does not open", reason, run }, 403);
+  return explain(c, { title: "This link does not open", reason, runUrl }, 403);
 }
 
 async function open(c: Context, { media, links }: ArtifactsDeps, owner: Owner, key: ArtifactKey): Promise<Response> {
@@ -61,8 +61,8 @@ async function open(c: Context, { media, links }: ArtifactsDeps, owner: Owner, k
   if (opened.kind === "content")
     return withoutBodyOfHead(c, await safeAnswer(opened.content, fileName(owner.run, key)));
   if (isPicture(owner, key)) return noPicture();
-  const said = { reason: opened.reason, run: links.run(owner.run.run_id) };
-  return placeholder(c, key, said, opened.temporary ? 503 : 404);
+  const why = { reason: opened.reason, runUrl: links.run(owner.run.run_id) };
+  return placeholder(c, key, why, opened.temporary ? 503 : 404);
 }
 
 /** A HEAD request reads no stream, and an unread stream would hold its connection. */
@@ -76,24 +76,24 @@ async function withoutBodyOfHead(c: Context, answer: Response): Promise<Response
 const fileName = (run: Run, key: ArtifactKey): string =>
   safeName(run.files.find((file) => file.key === key)?.name ?? key);
 
-interface Said {
+interface Explanation {
   reason: string;
   /** The address of the run's page. */
-  run: string;
+  runUrl: string;
 }
 
 /** A placeholder: a picture where one was requested, else a page. */
-function placeholder(c: Context, key: ArtifactKey, said: Said, status: 404 | 503): Response | Promise<Response> {
+function placeholder(c: Context, key: ArtifactKey, why: Explanation, status: 404 | 503): Response | Promise<Response> {
   if (key.startsWith("screenshot") || (c.req.header("accept") ?? "").startsWith("image/")) return noPicture();
-  return page(
+  return explain(
     c,
-    { title: status === 503 ? "This is not available right now" : "This is not available", ...said },
+    { title: status === 503 ? "This is not available right now" : "This is not available", ...why },
     status,
   );
 }
 
-/** For somebody who followed a link and may have no account: what is the matter, and where the run is. */
-function page(c: Context, { title, reason, run }: Said & { title: string }, status: 403 | 404 | 503) {
+/** Answers with a page that says why a link shows nothing, and where its run is. Its reader may have no account. */
+function explain(c: Context, { title, reason, runUrl }: Explanation & { title: string }, status: 403 | 404 | 503) {
   c.header("cache-control", "no-store");
   c.header("content-security-policy", "default-src 'none'; sandbox");
   return c.html(
@@ -105,7 +105,7 @@ function page(c: Context, { title, reason, run }: Said & { title: string }, stat
         <title>${title}</title>
         <h1>${title}</h1>
         <p>${reason}${status === 503 ? " Try again in a few minutes." : ""}</p>
-        <p><a href="${run}">The page of its run</a></p>
+        <p><a href="${runUrl}">The page of its run</a></p>
       </html>`,
     status,
   );

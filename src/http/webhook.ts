@@ -2,12 +2,12 @@ import type { Context, Hono } from "hono";
 import type { Log } from "../platform/log.ts";
 import type { RateLimit } from "../platform/rate-limit.ts";
 import type { Received, Receiver } from "../receive/receive.ts";
+import type { TokenGateDeps } from "./auth.ts";
 import { Bodies } from "./bodies.ts";
 
 export interface WebhookDeps {
   receiver: Receiver;
-  /** The address of a request's sender, as a name to count by. */
-  addressOf(this: void, c: Context): string;
+  addressOf: TokenGateDeps["addressOf"];
   /** The most bytes of one body. */
   bodyLimit: number;
   /** The most bytes of all bodies being read. */

@@ -234,7 +234,7 @@ export function routeNow(deps: DecideDeps, known: Known, now: number): Decision 
 /** Skyvern reports task v2 before its recording is final (contract §2). */
 const archiveAt = ({ run_type }: Run, now: number): number => now + (run_type === "task_v2" ? 120_000 : 5_000);
 
-// --- deliveries -------------------------------------------------------------------------------------------------------
+// --- deliveries -----------------------------------------------------------------------------------------------------
 
 /**
  * Plans the deliveries of a new outcome: to every routed sink, and to every sink that has the old outcome. A sink whose
@@ -278,13 +278,13 @@ function planAttempts(
     const routed = route(deps, { ...then, status, reported_status: status });
     routing = routed.trace;
     return wanting
-      .filter(({ name }) => routed.sinks.includes(name) && !has(known, name, number))
+      .filter(({ name }) => routed.sinks.includes(name) && !hasAttempt(known, name, number))
       .map((sink) => ({ ...newDelivery(deps, known, sink, "result"), runAttempt: number }));
   });
   return { deliveries, routing };
 }
 
-const has = (known: Known | null, name: string, number: number): boolean =>
+const hasAttempt = (known: Known | null, name: string, number: number): boolean =>
   (known?.deliveries ?? []).some(
     ({ subject, sink, revision }) => subject === "attempt" && sink === name && revision === number,
   );

@@ -124,7 +124,7 @@ async function receiveVerified(
   } catch (error) {
     const failure = { result: "storage_failed" };
     metrics.webhooks.inc(failure);
-    // Of a bug the place counts, of a storage that cannot be used only what it says.
+    // A bug is logged with its place, a fault of the storage only with what it says.
     const isBug = error instanceof Error && !(error instanceof StorageFault);
     log.error("webhook.not_stored", { ...failure, error: isBug ? (error.stack ?? String(error)) : String(error) });
     return { kind: "unavailable" };

@@ -60,7 +60,7 @@ export async function readScreenshot(evidence: Evidence, place: number, signal: 
 
 const without = (why: string): Screenshot => ({ picture: null, why: notShown(why) });
 
-/** Said to the reader of a message that should show a screenshot. */
+/** The sentence for a reader whose message goes without its screenshot. */
 export const notShown = (why: string): string => `The screenshot is not shown: ${why}.`;
 
 /** `get_pdf, 15:33:48 UTC`: what a screenshot shows, as far as that is known. The block's name may be hostile. */

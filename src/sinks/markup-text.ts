@@ -36,7 +36,7 @@ export const textOf = ({ title, lines }: MarkupText): string =>
 
 type Piece = { kind: "text"; text: string } | { kind: "open" | "close"; name: string };
 
-/** Of a page, by their first element. */
+/** Markup whose first element is one of these is a page; any other is XML. */
 const OF_PAGE = new Set(
   (
     "html head body title meta link div p span h1 h2 h3 h4 h5 h6 table tr td ul ol li a b br i em strong img pre form " +
@@ -100,7 +100,7 @@ function execAt(sticky: RegExp, text: string, at: number): RegExpExecArray | nul
   return sticky.exec(text);
 }
 
-/** Those that pages of business software have; any other stays as it is written. */
+/** The entities that pages of business software have; any other stays as it is written. */
 const ENTITIES = new Map(
   Object.entries({
     amp: "&",
@@ -155,7 +155,7 @@ const INLINE = new Set(
     "td th"
   ).split(" "),
 );
-/** They stand beside each other. */
+/** Cells of a row stand in one line, with a blank between them. */
 const CELLS = new Set(["td", "th"]);
 
 function readPage(pieces: readonly Piece[]): MarkupText {

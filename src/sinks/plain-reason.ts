@@ -1,18 +1,20 @@
-/**
- * A reason as a person reads it: without what Skyvern puts before the words of the block (contract §9), which stand
- * behind up to two of its own phrases; the block is named beside it (`blockTypeIn`). A reason that is a word of a
- * program is said in words, and a web page as its text; it begins like a sentence. Null for a reason that says
- * nothing. Pure.
- */
+/** Reasons as people read them. Pure. */
+import { typeName } from "../domain/block.ts";
 import { readMarkup, textOf } from "./markup-text.ts";
 
+/**
+ * The reason without the up to two phrases that Skyvern puts before the block's own words (contract §9); the message
+ * names the block beside it (`blockTypeIn`). A reason that is a word of a program is said in words, and a web page as
+ * its text; it begins like a sentence. Null for a reason that says nothing.
+ */
 export function plainReason(reason: string | null): string | null {
   if (reason === null) return null;
   const given = reason.replace(OF_BLOCK, "").replace(OF_CODE, "");
   const end = Math.max(0, given.length - MAX_EXCEPTIONS);
   const words = given.slice(0, end) + given.slice(end).replace(EXCEPTIONS, "$1 ($2)");
   if (words.trim() === "" || NOTHING.test(words)) return null;
-  return CODE.test(words) ? sentence(words) : readAnswer(words).replace(BEGINNING, (letter) => letter.toUpperCase());
+  if (CODE.test(words)) return typeName(words.replace(":", ": ").toLowerCase());
+  return readAnswer(words).replace(BEGINNING, (letter) => letter.toUpperCase());
 }
 
 /** What a server answered to an HTTP request, which may be a page. */
@@ -31,15 +33,10 @@ const OF_CODE = /^Failed to execute code block\. Reason: (?:Exception: )?(?=\S)/
 const EXCEPTIONS = /(\S)\(Exceptions: \[(.+)\]\)$/s;
 /** They are looked for in the last characters alone: anywhere in a long reason they would take time. */
 const MAX_EXCEPTIONS = 2_000;
-/** Of a block that ended because its run did; and that only a state changed. */
+/** A reason that says only that the block ended because its run did, or that a state changed. */
 const NOTHING = /^(?:Workflow run \w{1,30}: child entity cascade cleanup\.|status_changed(?::\w{1,40})?)$/;
 /** `page_load_timeout`, `NAVIGATION_FAILED:timeout`: a user's own words have blanks. */
 const CODE = /^\w{1,80}_\w{1,80}(?::\w{1,80})?$/;
 
-/** Of a plain word: a name with other signs in it stays as it is. */
+/** The first letter of a plain word: a name with other signs in it stays as it is. */
 const BEGINNING = /^\p{Ll}(?=\p{Ll}{0,30} )/u;
-
-const sentence = (code: string): string => {
-  const words = code.replaceAll("_", " ").replace(":", ": ").toLowerCase();
-  return words.charAt(0).toUpperCase() + words.slice(1);
-};

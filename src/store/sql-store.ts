@@ -192,7 +192,7 @@ const reconcileOperations = ({ db, write }: Ways): ReconcileStore => ({
       await db
         .selectFrom("runs")
         .select(({ fn }) => fn.min("follow_up_at").as("at"))
-        // Said, as without it SQLite reads every run there is: the index holds none whose time is null.
+        // Without this condition SQLite reads every run: the index holds none whose time is null.
         .where("follow_up_at", "is not", null)
         .executeTakeFirst()
     )?.at ?? null,

@@ -54,8 +54,8 @@ export function parseExpiry(url: string): number | null {
 }
 
 /**
- * An absolute http or https URL, else null. A URL with a user counts as no such URL: `https://relay.example.com@evil.example/` poses as
- * another.
+ * An absolute http or https URL, else null. Null also for a URL with a user: `https://relay.example.com@evil.example/`
+ * poses as another.
  */
 export function parseWebUrl(url: string): URL | null {
   const parsed = URL.parse(url);

@@ -247,8 +247,8 @@ async function fetchUrl({ fetch, log }: MediaDeps, request: UrlRequest): Promise
 const PERMIT_TIMEOUT_MS = 5_000;
 
 /**
- * The relay sends no reader to a URL to which it would not go itself: Skyvern's own copy of it is streamed, if it
- * has an id.
+ * The relay sends no reader to a URL to which it would not go itself: it streams Skyvern's own copy of the artifact, if
+ * that has an id.
  */
 async function permitted(
   { permit, log }: MediaDeps,

@@ -130,7 +130,10 @@ function checkUrl(value: unknown, note: Note, at: string): void {
   if (!url || !/^(https?|mailto):$/.test(url.protocol)) note("must be a valid url", at);
 }
 
-/** The items of a list with their places; records a fault when the value is no list, or the list is empty, too long, or holds something else. */
+/**
+ * The items of a list with their places. Records a fault when the value is no list, or the list is empty, too long, or
+ * holds something else.
+ */
 function items(
   value: unknown,
   max: number,
