@@ -230,13 +230,14 @@ async function ask<T>(path: string): Promise<T> {
 
 function toldOf(runId: string): { http: string[]; slack: number; mails: number; headline: string } {
   const bodies = http.requests.map(({ body }) => JSON.parse(body) as { type: string; data: { run_id: string } });
-  // A child's message names its parent.
-  const isOf = (text: string): boolean => text.replaceAll(`child of ${runId}`, "").includes(runId);
-  const posts = slack.messages().filter(({ thread_ts, blocks }) => thread_ts === null && isOf(JSON.stringify(blocks)));
+  // What a message names as its run: a child's message names its parent too.
+  const posts = slack
+    .messages()
+    .filter(({ thread_ts, metadata }) => thread_ts === null && metadata?.event_payload["run_id"] === runId);
   return {
     http: bodies.filter(({ data }) => data.run_id === runId).map(({ type }) => type),
     slack: posts.length,
-    mails: mails.messages.filter(({ raw }) => isOf(raw.replaceAll("=\r\n", "").replaceAll(/\s+/g, " "))).length,
+    mails: mails.messages.filter(({ raw }) => new RegExp(`^X-Skyvern-Run-Id:\\s+${runId}\\r?$`, "im").test(raw)).length,
     headline: posts[0]?.text.split(" – ")[0] ?? "",
   };
 }
