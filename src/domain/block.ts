@@ -68,6 +68,8 @@ const WORDS = new Map([
   ["file_url_parser", "File parser"],
   ["upload_to_s3", "Upload to S3"],
   ["download_to_s3", "Download to S3"],
+  ["llm_error", "LLM error"],
+  ["llm_reasoning_error", "LLM reasoning error"],
 ]);
 
 /** The type of a block or run in words: `file_download` → `File download`. */

@@ -1,27 +1,42 @@
 /** Reasons as people read them. Pure. */
 import { typeName } from "../domain/block.ts";
+import { isJsonObject, type Json } from "../platform/json.ts";
+import { isEmptyReason } from "./empty-reason.ts";
 import { readMarkup, textOf } from "./markup-text.ts";
+import { parsePython } from "./python-value.ts";
+import { compact } from "./readable-output.ts";
 
 /**
  * The reason without the up to two phrases that Skyvern puts before the block's own words (contract §9); the message
- * names the block beside it (`blockTypeIn`). A reason that is a word of a program is said in words, and a web page as
- * its text; it begins like a sentence. Null for a reason that says nothing.
+ * names the block beside it (`blockTypeIn`). A reason that is a word of a program is said in words, a web page as its
+ * text, and JSON by its fields; it begins like a sentence. Null for a reason that says nothing.
  */
 export function plainReason(reason: string | null): string | null {
   if (reason === null) return null;
   const given = reason.replace(OF_BLOCK, "").replace(OF_CODE, "");
   const end = Math.max(0, given.length - MAX_EXCEPTIONS);
   const words = given.slice(0, end) + given.slice(end).replace(EXCEPTIONS, "$1 ($2)");
-  if (words.trim() === "" || NOTHING.test(words)) return null;
+  if (isEmptyReason(words)) return null;
   if (CODE.test(words)) return typeName(words.replace(":", ": ").toLowerCase());
   return readAnswer(words).replace(BEGINNING, (letter) => letter.toUpperCase());
 }
 
-/** What a server answered to an HTTP request, which may be a page. */
+/** What a server answered to an HTTP request: a page as its text, JSON as its fields. */
 function readAnswer(words: string): string {
-  const [status = ""] = /^HTTP \d{3}: (?=<)/.exec(words) ?? [];
-  const markup = status === "" ? null : readMarkup(words.slice(status.length), { part: true });
-  return markup === null ? words : `${status}${textOf(markup)}`;
+  const [status = ""] = /^HTTP \d{3}: (?=[<{[])/.exec(words) ?? [];
+  if (status === "") return words;
+  const answer = words.slice(status.length);
+  const markup = readMarkup(answer, { part: true });
+  if (markup !== null) return `${status}${textOf(markup)}`;
+  const value = parsePython(answer);
+  return value === undefined ? words : `${status}${answerInLine(value)}`;
+}
+
+/** `error: no such page, code: 17`; of a single field its value, where that is a sentence or has fields itself. */
+function answerInLine(value: Json): string {
+  const [only, ...others] = isJsonObject(value) ? Object.values(value) : [];
+  const isEnough = typeof only === "string" ? /\S\s+\S/.test(only) : isJsonObject(only);
+  return only !== undefined && others.length === 0 && isEnough ? answerInLine(only) : compact(value);
 }
 
 /** The type of the block in whose words a reason is given; null where it names none. */
@@ -33,8 +48,6 @@ const OF_CODE = /^Failed to execute code block\. Reason: (?:Exception: )?(?=\S)/
 const EXCEPTIONS = /(\S)\(Exceptions: \[(.+)\]\)$/s;
 /** They are looked for in the last characters alone: anywhere in a long reason they would take time. */
 const MAX_EXCEPTIONS = 2_000;
-/** A reason that says only that the block ended because its run did, or that a state changed. */
-const NOTHING = /^(?:Workflow run \w{1,30}: child entity cascade cleanup\.|status_changed(?::\w{1,40})?)$/;
 /** `page_load_timeout`, `NAVIGATION_FAILED:timeout`: a user's own words have blanks. */
 const CODE = /^\w{1,80}_\w{1,80}(?::\w{1,80})?$/;
 

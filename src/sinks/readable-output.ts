@@ -7,6 +7,7 @@ import { plural } from "../platform/plural.ts";
 import type { Report } from "../domain/report.ts";
 import { lookOf } from "../domain/status-look.ts";
 import { cut } from "./cut.ts";
+import { isEmptyReason } from "./empty-reason.ts";
 import { readMarkup, textOf } from "./markup-text.ts";
 
 export interface Fact {
@@ -106,8 +107,16 @@ function blockSections(output: JsonObject, amount: Amount): Section[][] {
 export const isBareSuccess = ([section, ...rest]: Section[]): boolean =>
   rest.length === 0 && section?.kind === "text" && section.text === DONE;
 
-/** `{"success": true}` in words. */
+/** What only says that it worked, in words. */
 const DONE = "Done.";
+
+/** `{"success": true}`, and what comes of a pause that a person ended: beside it a reason that says nothing. */
+const isSuccess = (value: Json): boolean =>
+  isJsonObject(value) &&
+  value["success"] === true &&
+  Object.entries(value).every(
+    ([key, field]) => key === "success" || (key === "reason" && typeof field === "string" && isEmptyReason(field)),
+  );
 
 const EXTRACTED = "extracted_information";
 const labelOf = (key: string): string => key.replace(/_output$/, "");
@@ -230,6 +239,7 @@ function listSections(title: string | null, given: Json, amount: Amount, depth =
   const { note, value } = extractEssence(given);
   const named = note === null ? title : `${title ?? "output"} – ${note}`;
   if (isEmpty(value)) return note === null ? [] : [{ kind: "text", title, text: note }];
+  if (isSuccess(value)) return [{ kind: "text", title: named, text: DONE }];
   const rounds = parseRounds(value);
   if (rounds !== null) return loopSections(named, rounds, amount);
   if (isSavedFile(value)) return [{ kind: "text", title: named, text: savedFileLine(value) }];
@@ -245,7 +255,6 @@ function listSections(title: string | null, given: Json, amount: Amount, depth =
 function objectSections(title: string | null, value: JsonObject, amount: Amount, depth: number): Section[] {
   const entries = Object.entries(value);
   const [only] = entries;
-  if (entries.length === 1 && value["success"] === true) return [{ kind: "text", title, text: DONE }];
   if (only && entries.length === 1 && typeof only[1] === "object" && depth < MAX_DEPTH) {
     const inner = listSections(title ?? only[0], only[1], amount, depth + 1);
     if (inner.length > 0) return inner;
@@ -296,7 +305,7 @@ function loopSections(title: string | null, rounds: LoopEntry[][], amount: Amoun
   const keys = [...new Set(rounds.flatMap((round) => round.map(({ key }) => key)))];
   const values = rounds.flat().map(({ value }) => extractEssence(value));
   if (values.every(({ note, value }) => note === null && isEmpty(value))) return [];
-  const isSpread = keys.length === 1 && values.every(({ value }) => isJsonObject(value));
+  const isSpread = keys.length === 1 && values.every(({ value }) => isJsonObject(value) && !isSuccess(value));
   const filled = rounds.filter((round) => round.length > 0);
   const rows = filled.map((round): JsonObject => {
     const [first] = round;
@@ -325,7 +334,7 @@ const savedFileLine = ({ file_name = null, file_size = null }: JsonObject): stri
 const MAX_PARTS = 4;
 
 /** A value in one line; deeper nesting is counted, not shown. */
-const compact = (given: Json): string => compactAt(given, 0);
+export const compact = (given: Json): string => compactAt(given, 0);
 
 function compactAt(given: Json, depth: number): string {
   const { note, value, brief = isEmpty(value) ? "" : inLine(value, depth) } = extractEssence(given);
@@ -333,6 +342,7 @@ function compactAt(given: Json, depth: number): string {
 }
 
 function inLine(value: Json, depth: number): string {
+  if (isSuccess(value)) return "done";
   const rounds = parseRounds(value);
   if (rounds !== null) return plural(rounds.length, "round");
   if (isFileList(value)) return listInLine(value, fileLine);

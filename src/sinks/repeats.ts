@@ -17,7 +17,7 @@ interface Said {
   files: number;
   /** Its summary and its reason. */
   texts: ReadonlySet<string>;
-  /** Why the run failed, in small letters, and the label of the block at which it did. */
+  /** Why the run failed, in small letters and without an answer's status, and the label of the block at which it did. */
   reason: string;
   block: string | null;
 }
@@ -29,7 +29,7 @@ function saidIn({ files, summary, failure }: Report): Said {
     names: new Set(names),
     files: files.length,
     texts: new Set(texts),
-    reason: (plainReason(failure?.reason ?? null) ?? "").toLowerCase(),
+    reason: (plainReason(failure?.reason ?? null) ?? "").toLowerCase().replace(/^http \d{3}: /, ""),
     block: failure?.block?.label ?? null,
   };
 }
@@ -51,6 +51,8 @@ function withoutSaid(section: Section, { names, files, texts, reason, block }: S
       columns[0] === "item" && rows.length + omitted <= files && rows.every((row) => isFileOfItem(row, names));
     return isOfFiles ? [] : [section];
   }
+  // What a failing block came to is why the run failed.
+  const isOfBlock = block !== null && (section.title === block || section.title?.startsWith(`${block} – `) === true);
   if (section.kind === "fields") {
     const isOfFile =
       section.fields[0]?.label === "item" &&
@@ -58,14 +60,14 @@ function withoutSaid(section: Section, { names, files, texts, reason, block }: S
         section.fields.map(({ value }) => value),
         names,
       );
+    const isWhy = (words: string): boolean => isOfBlock && words.toLowerCase() === reason;
+    const isAllWhy = isWhy(section.fields.map(({ label, value }) => `${label}: ${value}`).join(", "));
     // Which file it is that a field names stands nowhere else.
-    const fields = isOfFile ? [] : section.fields.filter(({ value }) => !texts.has(value));
+    const fields = isOfFile || isAllWhy ? [] : section.fields.filter(({ value }) => !texts.has(value) && !isWhy(value));
     return fields.length === 0 && section.omitted === 0 ? [] : [{ ...section, fields }];
   }
   const text = section.text.trim();
   const isList = text.split("\n").every((line) => line.startsWith("• ") && names.has(line.slice(2)));
-  // What a failing block came to is why the run failed.
-  const isOfBlock = block !== null && (section.title === block || section.title?.startsWith(`${block} – `) === true);
   return isList || texts.has(text) || (isOfBlock && reason.endsWith(text.toLowerCase())) ? [] : [section];
 }
 

@@ -1,6 +1,7 @@
 /** What people read of a run in Slack and in mail, and in which order. */
 import { expect, it } from "vitest";
 import { emptyReport, type Report } from "../../src/domain/report.ts";
+import type { Json } from "../../src/platform/json.ts";
 import { buildContent } from "../../src/sinks/content.ts";
 import { renderMail } from "../../src/sinks/email/render.ts";
 import { renderMessage, renderPlainMessage } from "../../src/sinks/slack/blocks.ts";
@@ -240,13 +241,40 @@ it("a block that only repeats a download takes no other block's place in a messa
 it("a message says once why a run failed, and not again as its summary or as its block's result", () => {
   const reason = "http_request block failed. failure reason: HTTP 404: no such rate";
   const block = { label: "rates", type: "http_request", index: 1, of: 1 };
-  const answer = { status_code: 404, response_body: "no such rate", response_headers: {} };
-  const given = { status: "failed", failure: { ...FAILURE, reason, block }, output: { rates_output: answer } };
+  const answer = (response_body: Json) => ({ status_code: 404, response_body, response_headers: {} });
+  const given = {
+    status: "failed",
+    failure: { ...FAILURE, reason, block },
+    output: { rates_output: answer("no such rate") },
+  };
   for (const summary of [reason, null]) {
     const { text = "" } = readers({ ...given, summary });
     expect(text.match(/no such rate/g)).toHaveLength(1);
     expect(text).not.toMatch(/Summary|rates –/);
   }
+  for (const [body, python] of [
+    [{ error: "no such rate" }, "{'error': 'no such rate'}"],
+    [{ error: "no such rate", code: 17 }, "{'error': 'no such rate', 'code': 17}"],
+  ] as const) {
+    const failure = { ...given.failure, reason: `HTTP 404: ${python}` };
+    const { text = "" } = readers({ ...given, failure, output: { rates_output: answer(body) } });
+    expect(text.match(/no such rate/g)).toHaveLength(1);
+    expect(text).not.toMatch(/rates –/);
+  }
+  const ended = {
+    ...FAILURE,
+    reason: "terminate block terminated. Reason: Nothing to pay.",
+    block: { ...block, label: "stop" },
+  };
+  const output = { stop_output: { reason: "Nothing to pay." } };
+  expect(readers({ status: "terminated", failure: ended, output })["text"]?.match(/Nothing to pay/g)).toHaveLength(1);
+  const another = readers({ ...given, output: { rates_output: answer({ error: "gone", id: 1 }) } });
+  expect(another["text"]).toMatch(/rates – HTTP 404\n {2}error: gone\n {2}id: 1/);
+});
+
+it("a message says a category of Skyvern's in words", () => {
+  const failure = { ...FAILURE, categories: ["LLM_ERROR", "AUTH_FAILURE"] };
+  expect(readers({ status: "failed", failure })["text"]).toContain("Categories: LLM error, Auth failure");
 });
 
 it("a message shows a goal once, only its rest where the title has its beginning, and no address that the goal has", () => {

@@ -42,6 +42,21 @@ it("a page that a server answered with is said as its text", () => {
   expect(plainReason("HTTP 404: no <b>such</b> page")).toBe("HTTP 404: no <b>such</b> page");
 });
 
+it.each([
+  ["{'error': 'no such page'}", "no such page"],
+  ["{'error': 'gone', 'code': 17, 'retry': False}", "error: gone, code: 17, retry: no"],
+  ["{'detail': {'message': \"It's locked\", 'id': None}}", "message: It's locked, id: –"],
+  ["{'retry_after': '30'}", "retry_after: 30"],
+  ["{'id': 12345678901234567890}", "id: 12345678901234567890"],
+  ["{'text': 'caf\\xe9\\n\\'s end'}", "café\n's end"],
+  ["[{'error': 'no such page'}]", "error: no such page"],
+  ["{'error': 'cut of", "{'error': 'cut of"],
+  ["{'error': nan}", "{'error': nan}"],
+  [`${"[".repeat(5_000)}${"]".repeat(5_000)}`, `${"[".repeat(5_000)}${"]".repeat(5_000)}`],
+])("the JSON that a server answered with, %j, is said by its fields", (answer, said) => {
+  expect(plainReason(`http_request block failed. failure reason: HTTP 404: ${answer}`)).toBe(`HTTP 404: ${said}`);
+});
+
 it("a reason of megabytes is read at once", () => {
   const reason = "x(Exceptions: [".repeat(400_000);
   const started = performance.now();

@@ -61,6 +61,33 @@ describe("a block that only says that it worked", () => {
     ]);
     expect(read({ mail_output: { success: false } }).sections).toMatchObject([{ fields: [{ value: "no" }] }]);
   });
+
+  it("a pause that a person ended is done, and what they said of it stays", () => {
+    const ended = { success: true, reason: "status_changed:running" };
+    expect(read({ approve_output: ended }).sections).toEqual([{ kind: "text", title: "approve", text: "Done." }]);
+    const said = { success: true, reason: "The amount is right." };
+    expect(read({ approve_output: said }).sections).toMatchObject([
+      { fields: [{ value: "yes" }, { label: "reason" }] },
+    ]);
+  });
+
+  it("in a loop's table a block that only says that it worked is done", () => {
+    const beside = loopValue([["a", { get: taskValue({ n: 1 }), wait: { success: true } }]]);
+    const alone = loopValue([
+      ["a", { wait: { success: true } }],
+      ["b", { wait: { success: true } }],
+    ]);
+    expect(read({ each_output: beside }).sections.flatMap(wordsIn)).toContain("done");
+    expect(read({ each_output: alone }).sections).toMatchObject([
+      {
+        columns: ["item", "wait"],
+        rows: [
+          ["a", "done"],
+          ["b", "done"],
+        ],
+      },
+    ]);
+  });
 });
 
 describe("an HTTP answer", () => {
