@@ -360,3 +360,12 @@ it("a message does not repeat the words of the failing block, however its reason
   expect(content.failure?.reason).toBe("The account is locked.");
   expect(content.output).toEqual([]);
 });
+
+it("in every message a colon ends the label that stands in one line with its value", () => {
+  const failure = { ...FAILURE, codes: ["NO_BUTTON"], categories: ["AUTH_FAILURE"] };
+  const { slack = "", html = "", text = "" } = readers({ status: "failed", title: "Bills", prompt: "Pay", failure });
+  expect(html).toMatch(/Goal:<\/span>\s+Pay/);
+  expect(text).toMatch(/^Goal: Pay$/m);
+  expect(text).toMatch(/^ {2}Error code: NO_BUTTON\n {2}Category: Auth failure$/m);
+  for (const label of ["Goal:", "Error code:", "Category:"]) expect(slack).toContain(`"${label}"`);
+});

@@ -246,7 +246,7 @@ describe("the page of a run", () => {
     for (const said of [
       "Failed",
       "The list never loaded.",
-      "REACH_MAX_RETRIES",
+      "Error code: REACH_MAX_RETRIES",
       "Category: Page load timeout",
       "Too many retries.",
     ])

@@ -138,7 +138,7 @@ const paragraph = (text: string): MailHtml =>
 /** A goal needs the width of the screen. */
 const factLine = ({ label, value }: Fact): MailHtml =>
   html`<p style="margin:0 0 4px;overflow-wrap:anywhere">
-    <span class="soft" style="color:#57606a">${label}</span> ${value}
+    <span class="soft" style="color:#57606a">${label}:</span> ${value}
   </p>`;
 
 const factTable = (facts: Fact[]): MailHtml | string =>

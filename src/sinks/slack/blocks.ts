@@ -228,12 +228,12 @@ function codesLine(label: string, given: readonly string[], max: number): RichTe
   if (codes.length === 0) return [];
   const shown = codes.slice(0, max).flatMap((code) => [textElement(" "), textElement(code, { code: true })]);
   const more = codes.length > max ? [textElement(` … and ${codes.length - max} more`)] : [];
-  return [[textElement(`${label} `), ...shown, ...more]];
+  return [[labelText(label), ...shown, ...more]];
 }
 
 function categoriesLine(failure: NonNullable<Content["failure"]>, max: number): RichTextElement[][] {
   const words = failure.categories.slice(0, max).flatMap((category) => oneLine(cut(plainWord(category), 100)) || []);
-  return words.length === 0 ? [] : [[textElement(`${categoriesLabel(failure)}  ${words.join(", ")}`)]];
+  return words.length === 0 ? [] : [line(categoriesLabel(failure), words.join(", "))];
 }
 
 /** A line an attempt; the thread has the table. */
@@ -242,7 +242,7 @@ function attemptsBlock({ attempts }: Content, limits: BlockLimits): SlackBlock[]
   if (attempts.alike !== null) return paragraph([[textElement(attempts.alike)]]);
   const lines = attempts.rows.slice(-MAX_ATTEMPTS).map(([number = "", status = "", reason = ""]) => {
     const why = reason === "–" ? "" : `: ${shown(reason.replace(/\s+/g, " "), Math.min(limits.note, 160))}`;
-    return line(number, cell(status, 60) + why);
+    return [textElement(number, { bold: true }), textElement(`  ${cell(status, 60)}${why}`)];
   });
   return paragraph([[textElement("Attempts", { bold: true })], ...lines]);
 }
@@ -378,10 +378,10 @@ function paragraph(lines: RichTextElement[][]): SlackBlock[] {
   return elements.length === 0 ? [] : [rich(section(...elements))];
 }
 
-const line = (label: string, value: string): RichTextText[] => [
-  textElement(cell(label, 60), { bold: true }),
-  textElement(`  ${value}`),
-];
+const line = (label: string, value: string): RichTextText[] => [labelText(label), textElement(` ${value}`)];
+
+/** A label that stands in one line with its value ends with a colon, as in mail and on the page. */
+const labelText = (label: string): RichTextText => textElement(`${cell(label, 60)}:`, { bold: true });
 
 const restLine = (rest: string | null): RichTextText[][] =>
   rest === null ? [] : [[textElement(rest, { italic: true })]];

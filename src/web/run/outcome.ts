@@ -43,7 +43,7 @@ const labels = (title: string, values: readonly string[]): Part =>
   values.length === 0
     ? ""
     : html`<p class="labels">
-        <span class="soft">${title}</span>
+        <span class="soft">${title}:</span>
         ${values.slice(0, 30).map((value) => html`<code>${line(value, 128)}</code> `)}
       </p>`;
 

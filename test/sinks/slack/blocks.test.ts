@@ -74,7 +74,7 @@ describe("what a message shows", () => {
     const failure = aFailure({ codes: ["LOGIN_FAILED"], categories: ["AUTH_FAILURE"] });
     const message = render({ status: "failed", reported_status: "failed", failure });
     expect(words(message)).toContain("The login page never loaded");
-    expect(words(message)).toMatch(/Error code\s+LOGIN_FAILED\s+Category\s+Auth failure/);
+    expect(words(message)).toMatch(/Error code:\s+LOGIN_FAILED\s+Category:\s+Auth failure/);
     expect(message.text).toContain("❌ Failed – Fetch the invoices – The login page never loaded");
   });
 
