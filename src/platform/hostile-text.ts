@@ -10,6 +10,7 @@
 export const DECEIVING = String.raw`[[\p{Cc}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\ufff9-\ufffb]--[\n\t\u200c\u200d\p{Variation_Selector}]]`;
 
 const EACH = new RegExp(DECEIVING, "gv");
+const LINE_END = /\r\n?|[\u2028\u2029\x85\v\f]/g;
 
 /**
  * Lines of text without deceiving characters: every line end becomes a line feed, and at most one empty line stays in a
@@ -18,7 +19,7 @@ const EACH = new RegExp(DECEIVING, "gv");
 export const withoutDeceiving = (text: string): string =>
   text
     .toWellFormed()
-    .replace(/\r\n?|[\u2028\u2029\x85\v\f]/g, "\n")
+    .replace(LINE_END, "\n")
     .replace(EACH, "")
     .replace(/\n{3,}/g, "\n\n")
     .trim();
@@ -55,9 +56,12 @@ export const onOneLine = (text: string): string => text.toWellFormed().replace(G
 
 const GAP = new RegExp(`[${DECEIVING}\\s\uFFFD]+`, "gv");
 
-/** The text with deceiving characters spelled out: `[U+202E]`. */
+/** The text with deceiving characters spelled out: `[U+202E]`. Every line end becomes a line feed. */
 export const spellDeceiving = (text: string): string =>
-  text.replace(EACH, (character) => `[U+${hex(character.codePointAt(0) ?? 0).toUpperCase()}]`).toWellFormed();
+  text
+    .replace(LINE_END, "\n")
+    .replace(EACH, (character) => `[U+${hex(character.codePointAt(0) ?? 0).toUpperCase()}]`)
+    .toWellFormed();
 
 /** JSON text with deceiving characters as JSON escapes, so that it stays the same JSON. */
 export const escapeDeceiving = (json: string): string =>

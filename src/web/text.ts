@@ -11,7 +11,7 @@ import { parseWebUrl } from "../skyvern/artifacts/artifact-url.ts";
  */
 export function block(text: string, max = 4_000): string {
   const kept = text.length > max ? text.slice(0, max) : text;
-  const clean = spellDeceiving(kept.replace(/\r\n?/g, "\n"));
+  const clean = spellDeceiving(kept);
   return text.length > max ? `${clean}… [${count(text.length - max)} more characters]` : clean;
 }
 

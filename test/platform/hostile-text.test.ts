@@ -67,6 +67,10 @@ it.each(KEPT)("%s is shown as it is, wherever it is shown", (text) => {
   for (const [surface, show] of Object.entries(SURFACES)) expect(show(`a ${text} b`), surface).toContain(text);
 });
 
+it("a page parts lines where a text from elsewhere does", () => {
+  expect(block("a\r\nb\rc\u2028d\u2029e\u0085f")).toBe("a\nb\nc\nd\ne\nf");
+});
+
 it("a text from elsewhere has each line ended by a line feed, keeps tabs, and loses all but one of its empty lines", () => {
   expect(withoutDeceiving(" a\r\nb\rc\u2028d\u0085e\n\n\n\n\tf ")).toBe("a\nb\nc\nd\ne\n\n\tf");
 });

@@ -397,6 +397,7 @@ describe("the page of a run that Skyvern tries again", () => {
     await relay.webhook(body("completed-attempt-2"));
     const text = textOf(await reader.page("/runs/wr_602137252455812824"));
     expect(text).toContain("Completed at the 2nd attempt");
+    expect(text).not.toContain("s · attempt 2");
     expect(text).toMatch(
       /Attempts Failed Attempt 1 2026-11-28 15:20:04 UTC · 0\.2 s HTTP 500: .* Completed Attempt 2 2026-11-28 15:20:49 UTC/,
     );
@@ -408,6 +409,7 @@ describe("the page of a run that Skyvern tries again", () => {
     const [seen = ""] = textOf(await reader.page("/runs/wr_602137252455812870")).split("Technical story");
     expect(seen).toMatch(/Attempts Failed Attempt 1 .* Failed Attempt 2 /);
     expect(seen.match(/HTTP 404: no/g)).toHaveLength(1);
+    expect(seen).toContain("took 30.5 s · 2 attempts");
   });
 
   test("the page of a run names the attempt of a message about one, among the deliveries and in what happened", async () => {

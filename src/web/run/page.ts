@@ -3,7 +3,7 @@
  * it broke, its files and recording; then where it was delivered, and the technical story.
  */
 import { html } from "hono/html";
-import { RETRYING, TERMINAL_STATUSES, type TerminalStatus } from "../../domain/run.ts";
+import { isTerminal, RETRYING, TERMINAL_STATUSES, type TerminalStatus } from "../../domain/run.ts";
 import { buildContent, duration, goalBeside, type Content } from "../../sinks/content.ts";
 import { PAGE_AMOUNT } from "../../sinks/readable-output.ts";
 import type { StoredRun } from "../../store/contract/runs.ts";
@@ -89,7 +89,7 @@ function head({ report, stored, session }: RunView, content: Content): Html {
 
 /** When, how long, how often, and of which workflow. */
 function about(
-  { workflow, duration_ms: took, attempt, url }: RunView["report"],
+  { status, workflow, duration_ms: took, attempt, url }: RunView["report"],
   { state: { run } }: StoredRun,
 ): Part[] {
   const site = webUrl(url);
@@ -98,7 +98,10 @@ function about(
   return [
     ...(ended === null ? [] : [time(ended)]),
     ...(took === null ? [] : [`took ${duration(took)}`]),
-    ...(attempt > 1 ? [`attempt ${attempt}`] : []),
+    // Above it, a completed run says at which attempt.
+    ...(attempt === 1 || status === "completed"
+      ? []
+      : [isTerminal(status) ? `${attempt} attempts` : `attempt ${attempt}`]),
     ...(id === null
       ? []
       : [html`<a href="/?workflow=${encodeURIComponent(id.toWellFormed())}">runs of this workflow</a>`]),
