@@ -176,10 +176,15 @@ function describeFailure({ failure, status, blocks, finished_at }: Report, most:
         : `its ${typeName(type).replace(/^[A-Z](?=[a-z ])/, (letter) => letter.toLowerCase())} block`;
   const reason = plainReason(given);
   // UNKNOWN tells a reader nothing.
-  const known = categories.filter((category) => category !== "UNKNOWN" && saidByNoCode(category, rest.codes));
+  const known = categories
+    .slice(0, MAX_CODES)
+    .filter((category) => category !== "UNKNOWN" && saidByNoCode(category, rest.codes.slice(0, MAX_CODES)));
   const at = place === null ? null : `${label} at ${place}`;
   return { ...rest, reason: reason === null ? NO_REASON : cut(reason, most), categories: known, at };
 }
+
+/** As many are compared: no message or page shows more, and Skyvern has a few. */
+const MAX_CODES = 30;
 
 /** Whether a block was over when its run ended: Skyvern lets the one under way go on, which then says that it worked. */
 function wasOver({ status, started_at, duration_ms }: Report["blocks"][number], end: string | null): boolean {

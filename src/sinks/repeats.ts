@@ -79,6 +79,7 @@ export function saidByNoCode(category: string, codes: readonly string[]): boolea
 
 const tellingWords = (code: string): string[] =>
   code
+    .slice(0, 200)
     .toLowerCase()
     .split(/[^\p{L}\p{N}]+/u)
     .filter((word) => word !== "" && !EMPTY_WORDS.has(word))

@@ -308,6 +308,14 @@ it.each([
   expect(said).toEqual([expect.any(String), "Download invoices", ...(words === null ? [] : [words])]);
 });
 
+it("a failure of thousands of codes and categories is read at once", () => {
+  const codes = Array.from({ length: 3_000 }, (_, n) => `CODE_${n}`);
+  const categories = [`${"LONG_".repeat(1_000_000)}X`, ...codes.map((code) => `OTHER_${code}`)];
+  const started = performance.now();
+  buildContent(aReport({ status: "failed", failure: { ...FAILURE, codes, categories } }), "result");
+  expect(performance.now() - started).toBeLessThan(1_000);
+});
+
 it("a summary and files take room from the output, which keeps some", () => {
   const output = { long_output: Array.from({ length: 6 }, (_, n) => ({ n, name: `row ${n}` })) };
   const file = { name: "a.pdf", size: 1, checksum: null, artifact_id: null, url: "https://relay.example.com/a" };
