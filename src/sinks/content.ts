@@ -31,10 +31,10 @@ export interface Content {
   about: string[];
   /** What was asked for, as far as the title does not say it. */
   facts: Fact[];
-  /** By what it is found again: its id, type and workflow, and runs that it belongs to. Parts of one line. */
-  ids: { text: string; run: { id: string; url: string } | null }[];
+  /** What the run is found by: its id, type and workflow, and runs that it belongs to. Parts of one line. */
+  ids: IdPart[];
   summary: string | null;
-  /** Of every run that ended without success. `at`: the block where, `Failed at download (block 3 of 8)`. */
+  /** Present for every run that ended without success. `at`: the block where, `Failed at download (block 3 of 8)`. */
   failure: (Omit<Failure, "reason"> & { reason: string; at: string | null }) | null;
   /** Skyvern's run attempts, when there were several. `alike`: a sentence for all that failed for `failure`'s reason. */
   attempts: (Section & { kind: "table"; alike: string | null }) | null;
@@ -45,6 +45,12 @@ export interface Content {
   links: { label: string; url: string }[];
   /** Remarks about the message itself. */
   notes: string[];
+}
+
+/** `run`: another run, named after the text; `url` is its page. */
+export interface IdPart {
+  text: string;
+  run: { id: string; url: string } | null;
 }
 
 /** `answer`: the first section of the output. `blocks`: the others. */
@@ -65,13 +71,9 @@ export function buildContent(report: Report, cause: Job["cause"], amount: Amount
   const isTest = cause === "test";
   const most = isAlert ? Infinity : amount.text;
   const failure = isAlert ? null : describeFailure(report, most);
-  const all = isTest ? [] : readableOutput(report, { ...amount, blocks: Infinity }).blocks;
-  // That a block worked is no answer where the run did not.
-  const telling = failure === null ? all : all.filter((block) => !isBareSuccess(block));
-  const said = withoutRepeats(telling, report);
-  const blocks = said.slice(0, amount.blocks);
-  const readable = { blocks, omittedBlocks: said.length - blocks.length };
-  const { sections, omittedBlocks } = fitLines(readable, linesForOutput(report, amount));
+  const { sections, omittedBlocks } = isTest
+    ? { sections: [], omittedBlocks: 0 }
+    : pickOutput(report, amount, { hasFailed: failure !== null });
   const title = nameRun(report);
   return {
     status: isAlert ? ALERT : isTest ? lookOf("test") : describeStatus(report),
@@ -91,13 +93,23 @@ export function buildContent(report: Report, cause: Job["cause"], amount: Amount
   };
 }
 
+/** The sections of the output that say something new, as far as the amount allows. */
+function pickOutput(report: Report, amount: Amount, { hasFailed }: { hasFailed: boolean }) {
+  const all = readableOutput(report, { ...amount, blocks: Infinity }).blocks;
+  // That a block worked is no answer where the run did not.
+  const telling = hasFailed ? all.filter((block) => !isBareSuccess(block)) : all;
+  const fresh = withoutRepeats(telling, report);
+  const blocks = fresh.slice(0, amount.blocks);
+  return fitLines({ blocks, omittedBlocks: fresh.length - blocks.length }, linesForOutput(report, amount));
+}
+
 /** A summary and files take room from the output, and leave it some. */
 function linesForOutput({ failure, summary, files }: Report, { lines, linesBesideFailure }: Amount): number {
   const beside = (summary ? textHeight(summary, lines) : 0) + files.length;
   return failure === null ? Math.max(linesBesideFailure, lines - beside) : linesBesideFailure;
 }
 
-/** Nothing came of it that could be shown, which is said: a message that stops short looks cut off. */
+/** Whether nothing came of the run that could be shown. The message then says so: one that stops short looks cut off. */
 const isBare = ({ status, summary, files }: Report, sections: readonly Section[]): boolean =>
   status === "completed" && sections.length === 0 && (summary ?? "") === "" && files.length === 0;
 
@@ -125,7 +137,7 @@ function listAttempts({ attempts, failure }: Report): Content["attempts"] {
     reason !== null && reason === failure?.reason ? "the reason above" : (plainReason(reason) ?? "–");
   return {
     kind: "table",
-    alike: areAlike(attempts, failure) ? `${many(attempts.length)} failed for the reason above.` : null,
+    alike: areAlike(attempts, failure) ? `${bothOrAll(attempts.length)} failed for the reason above.` : null,
     title: "Attempts",
     columns: ["Attempt", "Status", "Reason", "Codes", "Started", "Finished"],
     rows: shown.map(({ attempt, status, reason, codes, started_at, finished_at }) => [
@@ -151,7 +163,7 @@ const areAlike = (attempts: Report["attempts"], failure: Report["failure"]): boo
       codes.join() === attempts[0]?.codes.join(),
   );
 
-const many = (attempts: number): string => (attempts === 2 ? "Both" : `All ${attempts}`);
+const bothOrAll = (attempts: number): string => (attempts === 2 ? "Both" : `All ${attempts}`);
 
 const timeOrDash = (time: string | null): string => (time === null ? "–" : formatTime(time));
 /** Every time in a message is UTC, and says so. */
@@ -236,10 +248,10 @@ function listFacts({ prompt, url }: Report, title: string): Fact[] {
   ];
 }
 
-function listIds(report: Report): Content["ids"] {
+function listIds(report: Report): IdPart[] {
   const { run_id, run_type, workflow, step_count, related, trigger } = report;
-  const plain = (text: string | null | undefined): Content["ids"] => (text ? [{ text, run: null }] : []);
-  const linked = (text: string, id: string | null): Content["ids"] =>
+  const plain = (text: string | null | undefined): IdPart[] => (text ? [{ text, run: null }] : []);
+  const linked = (text: string, id: string | null): IdPart[] =>
     id === null ? [] : [{ text, run: { id, url: urlBeside(report.run_url, id) } }];
   return [
     ...plain(run_id),

@@ -3,7 +3,7 @@
  * it too large for the server, it is sent without them.
  */
 import type { Outcome } from "../../domain/run.ts";
-import { buildContent, formatTime, type Content } from "../content.ts";
+import { buildContent, formatTime, type IdPart } from "../content.ts";
 import { readFiles, readScreenshot } from "../attachments.ts";
 import type { Job, Sink, SinkDeps } from "../sink.ts";
 import type { EmailSettings } from "./config.ts";
@@ -63,7 +63,7 @@ async function deliver({ name, config, server, deps }: MailTarget, job: Job, sig
 }
 
 /** A mail cannot be edited, so it says how old its text is. */
-const formatAsOf = ({ cause }: Job, date: Date): Content["ids"] =>
+const formatAsOf = ({ cause }: Job, date: Date): IdPart[] =>
   cause === "alert" || cause === "test"
     ? []
     : [{ text: `as of ${formatTime(date.toISOString())}; the run page has what came later`, run: null }];

@@ -1,6 +1,6 @@
 import { html } from "hono/html";
 import { omittedIn, type Fact, type Section } from "../readable-output.ts";
-import type { MessagePart } from "../content.ts";
+import type { IdPart, MessagePart } from "../content.ts";
 import type { MailView } from "./view.ts";
 
 type MailHtml = ReturnType<typeof html>;
@@ -110,7 +110,7 @@ const PARTS: Record<MessagePart, (view: MailView) => Part> = {
 
 const titledHtml = (section: Section): Part => [heading(section.title ?? "Output"), sectionHtml(section)];
 
-const idHtml = ({ text, run }: MailView["ids"][number], index: number): Part => [
+const idHtml = ({ text, run }: IdPart, index: number): Part => [
   index === 0 ? "" : " · ",
   text,
   run === null ? "" : html` <a href="${run.url}" style="color:inherit">${run.id}</a>`,

@@ -9,6 +9,7 @@ import {
   messageParts,
   plainWord,
   type Content,
+  type IdPart,
   type MessagePart,
 } from "../content.ts";
 import { cut } from "../cut.ts";
@@ -44,8 +45,8 @@ export interface MailView {
   notes: string[];
   /** What was asked for. */
   facts: Fact[];
-  /** By what the run is found again. `url`: of a run's page; the id is the link's text. */
-  ids: { text: string; run: { id: string; url: string } | null }[];
+  /** What the run is found by. Another run's id is the text of the link to its page. */
+  ids: IdPart[];
   /** The order of all that stands between the goal and the links. */
   parts: MessagePart[];
   summary: string | null;

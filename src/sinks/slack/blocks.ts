@@ -27,6 +27,7 @@ import {
   messageParts,
   plainWord,
   type Content,
+  type IdPart,
   type MessagePart,
 } from "../content.ts";
 import { cut } from "../cut.ts";
@@ -147,7 +148,7 @@ export function renderPlainMessage(content: Content): SlackMessage {
     ),
     ...content.facts.slice(0, 10).map(({ label, value }) => `${label}: ${inert(value, 80)}`),
     ...content.notes.slice(0, 4).map((note) => inert(note, 120)),
-    ...(href ? [`Run page: <${inMarkup(href)}>`] : []),
+    ...(href ? [`Run page: <${escapeHref(href)}>`] : []),
   ];
   return { text: cutLines(lines, MAX_TEXT), blocks: [] };
 }
@@ -171,7 +172,7 @@ export function renderReply(content: Content, edited = true): SlackMessage {
 function render(content: Content, picture: ShownPicture | null, limits: BlockLimits, shortened: boolean): SlackBlock[] {
   const notes = shortened ? [...content.notes, "Shortened to fit Slack: the run page has everything."] : content.notes;
   const parts: Record<MessagePart, () => SlackBlock[]> = {
-    summary: () => labelled("Summary", content.summary, limits.summary),
+    summary: () => titled("Summary", content.summary, limits.summary),
     failure: () => failureBlock(content, limits),
     picture: () => pictureBlock(picture),
     answer: () => outputBlocks(content, limits, { from: 0, to: 1 }),
@@ -287,7 +288,7 @@ function omittedBlock({ output, omittedBlocks }: Content, { sections }: BlockLim
 
 function sectionBlocks(part: Section, asTable: boolean, limits: BlockLimits): SlackBlock[] {
   const title = oneLine(cut(part.title ?? "Output", 100)) || "Output";
-  if (part.kind === "text") return labelled(title, part.text, limits.text);
+  if (part.kind === "text") return titled(title, part.text, limits.text);
   if (part.kind === "fields") {
     const fields = part.fields.slice(0, limits.fields);
     const lines = fields.map(({ label, value }) => line(label, cell(value, limits.cell)));
@@ -332,8 +333,8 @@ function filesBlock({ files }: Content, limits: BlockLimits): SlackBlock[] {
   ]);
 }
 
-/** The remarks, and last by what the run is found again. */
-function notesBlock(notes: string[], ids: Content["ids"], limits: BlockLimits): ContextBlock[] {
+/** The remarks, and last what the run is found by. */
+function notesBlock(notes: string[], ids: IdPart[], limits: BlockLimits): ContextBlock[] {
   const links = ids.flatMap((part) => idLink(part, limits) ?? []);
   const found = ids
     .filter((part) => idLink(part, limits) === null)
@@ -347,16 +348,16 @@ function notesBlock(notes: string[], ids: Content["ids"], limits: BlockLimits): 
   return elements.length === 0 ? [] : [{ type: "context", elements }];
 }
 
-const idText = ({ text, run }: Content["ids"][number]): string => (run === null ? text : `${text} ${run.id}`);
+const idText = ({ text, run }: IdPart): string => (run === null ? text : `${text} ${run.id}`);
 
 /** A run's id as a link, in Slack's markup: only an id that holds nothing but letters, digits, `_` and `-`. */
-function idLink({ text, run }: Content["ids"][number], limits: BlockLimits): MrkdwnElement | null {
+function idLink({ text, run }: IdPart, limits: BlockLimits): MrkdwnElement | null {
   const href = run !== null && isPlainId(run.id) ? linkable(run.url, limits.url) : null;
   if (run === null || href === null) return null;
-  return { type: "mrkdwn", text: `· ${inert(text, MAX_PART)} <${inMarkup(href)}|${run.id}>`, verbatim: true };
+  return { type: "mrkdwn", text: `· ${inert(text, MAX_PART)} <${escapeHref(href)}|${run.id}>`, verbatim: true };
 }
 
-const inMarkup = (href: string): string => href.replaceAll("&", "&amp;").replaceAll("|", "%7C");
+const escapeHref = (href: string): string => href.replaceAll("&", "&amp;").replaceAll("|", "%7C");
 
 function actionsBlock(links: Content["links"], limits: BlockLimits): ActionsBlock[] {
   const buttons = links.flatMap(({ label, url }) => {
@@ -367,7 +368,7 @@ function actionsBlock(links: Content["links"], limits: BlockLimits): ActionsBloc
 }
 
 /** A title with text under it; nothing without text. */
-function labelled(title: string, text: string | null, max: number): SlackBlock[] {
+function titled(title: string, text: string | null, max: number): SlackBlock[] {
   const body = shown(text ?? "", max);
   return body === "" ? [] : [rich(section(textElement(title, { bold: true }), textElement(`\n${body}`)))];
 }
@@ -416,10 +417,11 @@ function headline(content: Content, max: number): string {
 }
 
 const reasonText = ({ failure, summary }: Content): string =>
-  shown([failure?.at, saying(failure?.reason ?? "")].filter(Boolean).join(": "), 1_000) || shown(summary ?? "", 1_000);
+  shown([failure?.at, unlessNothing(failure?.reason ?? "")].filter(Boolean).join(": "), 1_000) ||
+  shown(summary ?? "", 1_000);
 
-/** A message says so when there is nothing to say; one line of it need not. */
-const saying = (text: string): string => (text === NO_REASON || text === NO_ANSWER ? "" : text);
+/** A message says that it has nothing to say of something; a line of a notification leaves that out. */
+const unlessNothing = (text: string): string => (text === NO_REASON || text === NO_ANSWER ? "" : text);
 
 /** What came of a run that says nothing of itself, in a line. */
 function answerText({ output: [answer], files }: Content): string {
@@ -428,7 +430,7 @@ function answerText({ output: [answer], files }: Content): string {
   }
   const text =
     answer.kind === "text"
-      ? saying(answer.text)
+      ? unlessNothing(answer.text)
       : answer.fields.map(({ label, value }) => `${label} ${value}`).join(", ");
   return shown([answer.title, text].filter(Boolean).join(": "), MAX_PART);
 }
