@@ -70,7 +70,9 @@ function drawBlock(block: Block, image: string): string {
     case "link":
       return `<a>${text === "" ? escape(block.url ?? "") : text}</a>`;
     case "text":
-      return typeof block.style === "object" && block.style["bold"] === true ? `<b>${text}</b>` : text;
+      if (typeof block.style !== "object") return text;
+      if (block.style["code"] === true) return `<code>${text}</code>`;
+      return block.style["bold"] === true ? `<b>${text}</b>` : text;
     case "table":
       return `<table>${(block.rows ?? []).map((row) => `<tr>${row.map((cell) => `<td>${drawBlock(cell, image)}</td>`).join("")}</tr>`).join("")}</table>`;
     default:
