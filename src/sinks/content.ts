@@ -182,7 +182,7 @@ function describeFailure({ failure, status, blocks, finished_at }: Report, most:
   const type = blockTypeIn(given);
   const place =
     block !== null
-      ? `${nameBlock(block)} (block ${block.index} of ${block.of})`
+      ? nameBlock(block) + (block.of === 1 ? "" : ` (block ${block.index} of ${block.of})`)
       : type === null
         ? null
         : `its ${typeName(type).replace(/^[A-Z](?=[a-z ])/, (letter) => letter.toLowerCase())} block`;

@@ -377,3 +377,12 @@ it("in every message a colon ends the label that stands in one line with its val
   expect(text).toMatch(/^ {2}Error code: NO_BUTTON\n {2}Category: Auth failure$/m);
   for (const label of ["Goal:", "Error code:", "Category:"]) expect(slack).toContain(`"${label}"`);
 });
+
+it("a message gives a failed block its place only where the workflow has others", () => {
+  const failed = (of: number) => {
+    const block = { label: "pay", type: "code", index: 1, of };
+    return buildContent(aReport({ status: "failed", failure: { ...FAILURE, block } }), "result").failure?.at;
+  };
+  expect(failed(1)).toBe("Failed at pay");
+  expect(failed(2)).toBe("Failed at pay (block 1 of 2)");
+});
