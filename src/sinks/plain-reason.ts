@@ -4,7 +4,7 @@ import { isJsonObject, type Json } from "../platform/json.ts";
 import { isEmptyReason } from "./empty-reason.ts";
 import { readMarkup, textOf } from "./markup-text.ts";
 import { parsePython } from "./python-value.ts";
-import { compact } from "./readable-output.ts";
+import { compact, MAX_PARTS } from "./readable-output.ts";
 
 /**
  * The reason without the up to two phrases that Skyvern puts before the block's own words (contract §9); the message
@@ -29,14 +29,30 @@ function readAnswer(words: string): string {
   const markup = readMarkup(answer, { part: true });
   if (markup !== null) return `${status}${textOf(markup)}`;
   const value = parsePython(answer);
-  return value === undefined ? words : `${status}${answerInLine(value)}`;
+  return value === undefined ? words : `${status}${answerInLine(value) ?? answer}`;
 }
 
-/** `error: no such page, code: 17`; of a single field its value, where that is a sentence or has fields itself. */
-function answerInLine(value: Json): string {
-  const [only, ...others] = isJsonObject(value) ? Object.values(value) : [];
-  const isEnough = typeof only === "string" ? /\S\s+\S/.test(only) : isJsonObject(only);
-  return only !== undefined && others.length === 0 && isEnough ? answerInLine(only) : compact(value);
+/**
+ * `error: no such page, code: 17`; of a single field its value, where that is a sentence or has fields itself. Null for
+ * a value of which a line would only count a part: that may be the reason.
+ */
+function answerInLine(value: Json): string | null {
+  const [only = null, ...others] = isJsonObject(value) ? Object.values(value) : [];
+  const isEnough = typeof only === "string" ? /\S\s+\S/.test(only) : isJsonObject(only) || isListOfObjects(only);
+  if (others.length === 0 && isEnough) return answerInLine(only);
+  const [first = null, ...rest] = Array.isArray(value) ? value : [value];
+  return fitsLine(rest.length === 0 ? first : value) ? compact(value) : null;
+}
+
+const isListOfObjects = (value: Json): boolean => Array.isArray(value) && value.length > 0 && value.every(isJsonObject);
+const isNested = (value: Json): boolean => isJsonObject(value) || Array.isArray(value);
+
+/** Whether all of a value stands in a line: few plain parts, of an object also lists of them. */
+function fitsLine(value: Json): boolean {
+  const parts = isJsonObject(value) ? Object.values(value) : Array.isArray(value) ? value : [];
+  const isWhole = (part: Json): boolean =>
+    !isNested(part) || (isJsonObject(value) && Array.isArray(part) && fitsLine(part));
+  return parts.length <= MAX_PARTS && parts.every(isWhole);
 }
 
 /** The type of the block in whose words a reason is given; null where it names none. */

@@ -331,7 +331,8 @@ const savedFileLine = ({ file_name = null, file_size = null }: JsonObject): stri
 
 // --- one value in a line --------------------------------------------------------------------------------------------
 
-const MAX_PARTS = 4;
+/** Parts of a value in a line; others are counted. */
+export const MAX_PARTS = 4;
 
 /** A value in one line; deeper nesting is counted, not shown. */
 export const compact = (given: Json): string => compactAt(given, 0);

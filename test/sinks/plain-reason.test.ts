@@ -63,3 +63,16 @@ it("a reason of megabytes is read at once", () => {
   expect(plainReason(reason)).toBe(reason);
   expect(performance.now() - started).toBeLessThan(1_000);
 });
+
+it.each([
+  [
+    "{'detail': [{'loc': ['body', 'x'], 'msg': 'field required', 'type': 'missing'}]}",
+    "loc: (body, x), msg: field required, type: missing",
+  ],
+  ["{'error': {'code': 5, 'why': 'bad token'}, 'trace': 'abc'}", null],
+  ["{'a': 1, 'b': 2, 'c': 3, 'd': 4, 'message': 'the important one'}", null],
+  ["[{'msg': 'too long'}, {'msg': 'too short'}]", null],
+  ["{'detail': [{'msg': 'too long'}, {'msg': 'too short'}]}", null],
+])("of a server's answer nothing is left out that may be the reason: %s", (answer, said) => {
+  expect(plainReason(`HTTP 422: ${answer}`)).toBe(`HTTP 422: ${said ?? answer}`);
+});
