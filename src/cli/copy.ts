@@ -26,7 +26,7 @@ export const addCopy: AddCommand = ({ command, ends, shell }) =>
 /**
  * Resolves with the exit code. 0 means that everything was copied, counted and compared; otherwise nothing was copied.
  */
-export async function copyCommand(options: CopyOptions, shell: Shell): Promise<number> {
+async function copyCommand(options: CopyOptions, shell: Shell): Promise<number> {
   const wrong = (code: number, message: string): number => {
     shell.stderr(`skyvern-relay copy: ${message}\n`);
     return code;

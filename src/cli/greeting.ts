@@ -40,7 +40,7 @@ function loginRows({ tokens, tokenFile }: Config, loginLink: string | null): [st
 }
 
 /** True when nobody on the way to an address can read the traffic. */
-export function isSafe(address: string): boolean {
+function isSafe(address: string): boolean {
   const { protocol, hostname } = new URL(address);
   return protocol === "https:" || /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/.test(hostname);
 }

@@ -12,7 +12,7 @@ export const addMigrate: AddCommand = ({ command, configured, shell }) =>
   );
 
 /** Resolves with the exit code. */
-export async function migrateCommand(
+async function migrateCommand(
   { database: settings }: Pick<Config, "database">,
   shell: Pick<Shell, "stdout" | "stderr" | "terminal">,
 ): Promise<number> {

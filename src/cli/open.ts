@@ -26,7 +26,7 @@ export interface OpenCommandDeps {
 }
 
 /** Resolves with the exit code: 1 when the relay does not know the run. */
-export const openCommand = (runId: string, { print }: OpenCommandOptions, deps: OpenCommandDeps): Promise<number> =>
+const openCommand = (runId: string, { print }: OpenCommandOptions, deps: OpenCommandDeps): Promise<number> =>
   withDatabase({ name: "open", ...deps }, async (store) => {
     const { config, shell } = deps;
     if ((await store.run(runId)) === null) {

@@ -33,7 +33,7 @@ export interface PruneDeps {
 }
 
 /** Resolves with the exit code. Without retention there is nothing to do, which is no failure. */
-export async function pruneCommand(
+async function pruneCommand(
   { dryRun = false, json = false }: PruneOptions,
   { config, runtime, shell }: PruneDeps,
 ): Promise<number> {

@@ -44,7 +44,7 @@ export interface RunsCommandDeps {
   runtime: Pick<Runtime, "now">;
 }
 
-export function runsCommand(options: RunsOptions, deps: RunsCommandDeps): number | Promise<number> {
+function runsCommand(options: RunsOptions, deps: RunsCommandDeps): number | Promise<number> {
   const { shell } = deps;
   const misuse = (message: string): number => {
     shell.stderr(`skyvern-relay runs: ${message}\n`);
@@ -75,7 +75,7 @@ const TITLES = ["WHEN", "STATUS", "TOOK", "RUN", "SINKS", "WHAT"];
 const LEAST_LAST = 20;
 
 /** Columns of equal width; the last one takes what is left of the line. */
-export function renderRuns(runs: readonly RunListItem[], columns: number | null): string {
+function renderRuns(runs: readonly RunListItem[], columns: number | null): string {
   const rows = [TITLES, ...runs.map(toCells)];
   const widths = TITLES.slice(0, -1).map((_title, i) => Math.max(...rows.map((cells) => cells[i]?.length ?? 0)));
   const before = widths.reduce((sum, width) => sum + width + 2, 0);

@@ -35,7 +35,7 @@ export interface TailCommandDeps {
 const AGAIN_MS = 1_000;
 
 /** Resolves with 0 when it is asked to stop, and with 1 when the relay refuses this token. */
-export async function tailCommand(options: TailOptions, { config, shell, runtime }: TailCommandDeps): Promise<number> {
+async function tailCommand(options: TailOptions, { config, shell, runtime }: TailCommandDeps): Promise<number> {
   const failed = (code: number, message: string): number => {
     shell.stderr(`skyvern-relay tail: ${message}\n`);
     return code;

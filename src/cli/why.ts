@@ -3,7 +3,7 @@ import type { Config } from "../config/config.ts";
 import type { Store } from "../store/store.ts";
 import { block, line } from "../web/text.ts";
 import { loadRelated } from "../history/related.ts";
-import { unknownRun, explain, listEveryMs, type Why } from "../history/why.ts";
+import { explainUnknownRun, explain, listEveryMs, type Why } from "../history/why.ts";
 import { CLOSED } from "../deliver/circuit-breaker.ts";
 import { withDatabase } from "./database.ts";
 import { EXIT, type AddCommand, type Shell } from "./command.ts";
@@ -27,7 +27,7 @@ export interface WhyCommandDeps {
 const MAX_DELIVERIES = 1_000;
 
 /** Resolves with the exit code: 1 when the run is not known, after saying where to look. */
-export const whyCommand = (runId: string, options: WhyOptions, { config, shell }: WhyCommandDeps): Promise<number> =>
+const whyCommand = (runId: string, options: WhyOptions, { config, shell }: WhyCommandDeps): Promise<number> =>
   withDatabase({ name: "why", config, shell }, (store) => printWhy(store, runId, options, { config, shell }));
 
 async function printWhy(
@@ -39,7 +39,7 @@ async function printWhy(
   const stored = await store.run(runId);
   if (stored === null) {
     const [listedRun, { unrecognized }] = await Promise.all([store.listedRun(runId), store.counts()]);
-    const lines = unknownRun(line(runId), {
+    const lines = explainUnknownRun(line(runId), {
       listedRun,
       unrecognized,
       webhookUrl: `${config.publicUrl}/webhook`,

@@ -66,7 +66,7 @@ const conditions = z.strictObject({
  * One rule. `when` is met if each of its keys is; without `when` every run meets it. `stop` ends the search once this
  * route has matched. A route with `stop` and no sinks silences what it matches.
  */
-export const RouteSchema = z.strictObject({
+const RouteSchema = z.strictObject({
   name: z
     .string()
     .min(1)

@@ -39,7 +39,7 @@ const SIZE_UNITS: Record<string, number> = {
  * Parses bytes from `1048576`, `512kB`, `10MB` or `1.5 MB` (decimal; `KiB` and `MiB` are binary). Null for anything
  * else.
  */
-export function parseSize(text: string): number | null {
+function parseSize(text: string): number | null {
   const [, count, unit = ""] = /^(\d{1,12}(?:\.\d{1,3})?) ?([a-z]{0,3})$/i.exec(text) ?? [];
   const factor = SIZE_UNITS[unit.toLowerCase()];
   return count === undefined || factor === undefined ? null : Math.round(Number(count) * factor);

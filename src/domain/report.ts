@@ -232,7 +232,7 @@ export function originOf({ artifacts, timeline = NO_TIMELINE }: KnownDetails, ke
 /**
  * The number of the run attempt in whose time something was made; 1 when that is not known. `attempts`: oldest first.
  */
-export const attemptAt = (attempts: readonly RunAttempt[], at: number | null): number =>
+const attemptAt = (attempts: readonly RunAttempt[], at: number | null): number =>
   at === null ? 1 : (attempts.findLast(({ started_at }) => started_at !== null && started_at <= at)?.attempt ?? 1);
 
 /** Other screenshots are what the model was shown, with marks drawn on the page. */

@@ -125,7 +125,7 @@ function describeMiss(values: readonly string[], items: readonly string[], fits:
 export const COUNT_CONDITION = /^(?<sign>>=|>|<=|<|)(?<bound>\d{1,9})$/;
 
 /** Whether a number, written in digits, meets a condition. No number meets a text that is no condition. */
-export function fitsCount(condition: string, value: string): boolean {
+function fitsCount(condition: string, value: string): boolean {
   const { sign = "", bound = "" } = COUNT_CONDITION.exec(condition)?.groups ?? {};
   if (bound === "") return false;
   const difference = Number(value) - Number(bound);

@@ -223,7 +223,7 @@ const toTimelineEntry = ({ at: ms, who, title, lines, routing }: Entry): Why["ti
  * Where to look when a run is not known. `listedRun` is what Skyvern's own list showed of it, `unrecognized` how many
  * bodies were not recognized as a run.
  */
-export interface Unknown {
+export interface UnknownRun {
   listedRun: { createdAt: number; targetsThisRelay: boolean } | null;
   unrecognized: number;
   webhookUrl: string;
@@ -231,14 +231,17 @@ export interface Unknown {
   listEveryMs: number | null;
 }
 
-/** {@link Unknown.listEveryMs} of a configuration. */
+/** {@link UnknownRun.listEveryMs} of a configuration. */
 export const listEveryMs = ({
   reconcile,
 }: {
   reconcile: { everyMs: number; hasWebhooks: boolean } | null;
 }): number | null => (reconcile?.hasWebhooks === false ? reconcile.everyMs : null);
 
-export function unknownRun(runId: string, { listedRun, unrecognized, webhookUrl, listEveryMs }: Unknown): string[] {
+export function explainUnknownRun(
+  runId: string,
+  { listedRun, unrecognized, webhookUrl, listEveryMs }: UnknownRun,
+): string[] {
   const lines = [`The relay does not know the run ${runId}.`];
   if (listedRun?.targetsThisRelay === true) {
     lines.push(

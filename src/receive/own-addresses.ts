@@ -31,7 +31,7 @@ export function createAddresses(publicUrl: () => string): Addresses {
 }
 
 /** Looks at the name only: a public name may still have a private address. */
-export function isPrivateHost(hostname: string): boolean {
+function isPrivateHost(hostname: string): boolean {
   const host = bareHost(hostname).replace(/\.$/, "").toLowerCase();
   if (isIP(host) !== 0) return refusedRange(host, []) !== null;
   return !host.includes(".") || PRIVATE_NAME.test(host);

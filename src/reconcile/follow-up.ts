@@ -81,8 +81,8 @@ async function routeWaiting(
   const route = async ({ state }: StoredRun): Promise<void> => {
     const { run_id: runId } = state.run;
     try {
-      const isTold = await withDeadline(ROUTE_BUDGET_MS, signal, (inTime) => fillDetails(asking, state, inTime));
-      if (!isTold) unanswered.add(runId);
+      const hasAnswered = await withDeadline(ROUTE_BUDGET_MS, signal, (inTime) => fillDetails(asking, state, inTime));
+      if (!hasAnswered) unanswered.add(runId);
       // The process is stopping, so the next one asks.
       if (!signal.aborted) await deps.intake.route(runId, deps.runtime.now());
     } catch (error) {

@@ -122,7 +122,7 @@ function describeStatus({ status, attempt }: Report): StatusLook {
 }
 
 /** `1st`, `2nd`, `3rd`, `4th`, `11th` */
-export function ordinal(n: number): string {
+function ordinal(n: number): string {
   const endings: Record<string, string> = { one: "st", two: "nd", few: "rd" };
   return `${n}${endings[new Intl.PluralRules("en", { type: "ordinal" }).select(n)] ?? "th"}`;
 }

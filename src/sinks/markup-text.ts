@@ -21,7 +21,7 @@ const FRAGMENT = /^\uFEFF?\s*<(?:[a-z][\w:.-]{0,60}[\s/>]|!--)/i;
 export function readMarkup(text: string, { part = false } = {}): MarkupText | null {
   const isPart = part && FRAGMENT.test(text) && text.includes("</") && text.trimEnd().endsWith(">");
   if (!isPart && !DOCUMENT.test(text)) return null;
-  const { pieces, isPage } = split(text.slice(0, MAX_READ));
+  const { pieces, isPage } = splitMarkup(text.slice(0, MAX_READ));
   return isPage ? readPage(pieces) : readXml(pieces);
 }
 
@@ -29,7 +29,7 @@ export function readMarkup(text: string, { part = false } = {}): MarkupText | nu
 const MAX_TEXT = 600;
 
 /** The title and the text, a line each, as far as {@link MAX_TEXT} goes. */
-export const textOf = ({ title, lines }: MarkupText): string =>
+export const excerpt = ({ title, lines }: MarkupText): string =>
   cut((title === null ? lines : [title, ...lines]).join("\n"), MAX_TEXT);
 
 // --- pieces ---------------------------------------------------------------------------------------------------------
@@ -56,7 +56,7 @@ const ENDS = [
 ] as const;
 
 /** What stands after a tag, comment or element that does not end is left out. */
-function split(text: string): { pieces: Piece[]; isPage: boolean } {
+function splitMarkup(text: string): { pieces: Piece[]; isPage: boolean } {
   const pieces: Piece[] = [];
   let isPage: boolean | null = /^\uFEFF?\s*<!doctype\s+html/i.test(text) ? true : null;
   let pattern = TAG;

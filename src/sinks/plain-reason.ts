@@ -2,7 +2,7 @@
 import { typeName } from "../domain/block.ts";
 import { isJsonObject, type Json } from "../platform/json.ts";
 import { isEmptyReason } from "./empty-reason.ts";
-import { readMarkup, textOf } from "./markup-text.ts";
+import { readMarkup, excerpt } from "./markup-text.ts";
 import { parsePython } from "./python-value.ts";
 import { compact, MAX_PARTS } from "./readable-output.ts";
 
@@ -27,7 +27,7 @@ function readAnswer(words: string): string {
   if (status === "") return words;
   const answer = words.slice(status.length);
   const markup = readMarkup(answer, { part: true });
-  if (markup !== null) return `${status}${textOf(markup)}`;
+  if (markup !== null) return `${status}${excerpt(markup)}`;
   const value = parsePython(answer);
   return value === undefined ? words : `${status}${answerInLine(value) ?? answer}`;
 }

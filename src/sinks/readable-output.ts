@@ -8,7 +8,7 @@ import type { Report } from "../domain/report.ts";
 import { lookOf } from "../domain/status-look.ts";
 import { cut } from "./cut.ts";
 import { isEmptyReason } from "./empty-reason.ts";
-import { readMarkup, textOf } from "./markup-text.ts";
+import { readMarkup, excerpt } from "./markup-text.ts";
 
 export interface Fact {
   label: string;
@@ -163,7 +163,7 @@ function describeMarkup(text: string, options?: { part: boolean }): Essence | nu
   if (markup === null) return null;
   const { kind, title, lines } = markup;
   const brief = title ?? lines.slice(0, MAX_PARTS).join(", ");
-  return { note: kind, value: textOf(markup), brief: cut(brief, MAX_MARKUP_LINE) };
+  return { note: kind, value: excerpt(markup), brief: cut(brief, MAX_MARKUP_LINE) };
 }
 
 /** The blocks of a child run, by label. */

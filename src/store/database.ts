@@ -101,7 +101,7 @@ const STORAGE_CODES =
   /^SQLITE_(BUSY|LOCKED|FULL|IOERR|READONLY|CANTOPEN|CORRUPT|NOTADB|NOLFS|PERM|AUTH|PROTOCOL|NOMEM|INTERRUPT)/;
 
 /** Null when the error does not concern the storage. */
-export const storageFault = (code: string | null, message: string, cause?: unknown): StorageFault | null =>
+const storageFault = (code: string | null, message: string, cause?: unknown): StorageFault | null =>
   code !== null && STORAGE_CODES.test(code) ? new StorageFault(`${code}: ${message}`, { cause }) : null;
 
 /** The error of a statement as the Store throws it. */
@@ -109,7 +109,7 @@ export const toStorageFault = (error: unknown): unknown =>
   (error instanceof Sqlite.SqliteError && storageFault(error.code, error.message, error)) || error;
 
 /** Throws DatabaseInUse when another process holds the lock. */
-export function takeLock(path: string): Sqlite.Database {
+function takeLock(path: string): Sqlite.Database {
   makeFolder(path);
   const lock = new Sqlite(path, { timeout: 0 });
   try {

@@ -66,7 +66,7 @@ export interface NavBadges {
   unrecognized: boolean;
 }
 
-export const NO_BADGES: NavBadges = { dead: false, unrecognized: false };
+const NO_BADGES: NavBadges = { dead: false, unrecognized: false };
 
 /** Answers with a page. */
 export type SendPage = (c: Context, frame: PageFrame, body: Part, status?: ContentfulStatusCode) => Promise<Response>;

@@ -48,7 +48,7 @@ export interface InitDeps {
  * Resolves with the exit code: 1 when Skyvern or a sink does not work, 2 when something is missing or would be
  * replaced.
  */
-export async function initCommand(options: InitOptions, deps: InitDeps): Promise<number> {
+async function initCommand(options: InitOptions, deps: InitDeps): Promise<number> {
   const { shell } = deps;
   try {
     return await setUp(options, deps);
@@ -95,7 +95,7 @@ async function setUp(options: InitOptions, deps: InitDeps): Promise<number> {
     return wrong(EXIT.failed, `${failed.join(" and ")} did not accept the test message (--no-test leaves it out)`);
 
   const files = [
-    { path: join(folder, ENV_FILE), text: formatEnv({ ...othersOf(readEnv(folder)), ...answers }), mode: 0o600 },
+    { path: join(folder, ENV_FILE), text: formatEnv({ ...keepOthers(readEnv(folder)), ...answers }), mode: 0o600 },
     { path: join(folder, YAML_FILE), text: RELAY_YAML, mode: 0o644 },
   ];
   if (shell.stopped.aborted) throw new Closed();
@@ -112,7 +112,7 @@ async function setUp(options: InitOptions, deps: InitDeps): Promise<number> {
 const START = import.meta.filename.endsWith(".ts") ? "npm start" : "npx skyvern-relay";
 
 /** The variables that `init` does not set, such as DATABASE_URL: without its own the relay would begin another history. */
-const othersOf = (env: NodeJS.Dict<string>): Answers =>
+const keepOthers = (env: NodeJS.Dict<string>): Answers =>
   Object.fromEntries(
     Object.entries(env).flatMap(([name, value]): [string, string][] =>
       value === undefined || VARIABLES.includes(name.replace(/_FILE$/, "")) ? [] : [[name, value]],

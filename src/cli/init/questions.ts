@@ -33,7 +33,7 @@ export interface QuestionsDeps {
 }
 
 /** The trimmed answer. Rejects with {@link Closed}. */
-export async function askText({ ask }: QuestionsDeps, question: string, isSecret = false): Promise<string> {
+async function askText({ ask }: QuestionsDeps, question: string, isSecret = false): Promise<string> {
   const answer = await ask(question, { isSecret });
   if (answer === null) throw new Closed();
   return answer.trim();

@@ -60,7 +60,7 @@ interface Job extends RegisterDeps {
 const TIMEOUT_MS = 30_000;
 
 /** Resolves with the exit code, which is 1 also when one of the chosen workflows was not changed. */
-export async function registerCommand(options: RegisterOptions, deps: RegisterDeps): Promise<number> {
+async function registerCommand(options: RegisterOptions, deps: RegisterDeps): Promise<number> {
   const { config, shell } = deps;
   const wrong = (code: number, message: string): number => {
     shell.stderr(`skyvern-relay register: ${message}\n`);

@@ -9,7 +9,7 @@ import type { RunStore, StoredRun } from "../../store/contract/runs.ts";
 import type { StatsStore } from "../../store/contract/stats.ts";
 import { loadRelated } from "../../history/related.ts";
 import { listCircuits } from "../../history/sink-health.ts";
-import { unknownRun, explain } from "../../history/why.ts";
+import { explainUnknownRun, explain } from "../../history/why.ts";
 import {
   AttemptSchema,
   closed,
@@ -214,7 +214,7 @@ export function mountRunDetail(app: OpenAPIHono, deps: RunDetailDeps): void {
     const stored = await store.run(runId);
     if (stored === null) {
       const [listedRun, { unrecognized }] = await Promise.all([store.listedRun(runId), store.counts()]);
-      const lines = unknownRun(JSON.stringify(runId.slice(0, 100)), {
+      const lines = explainUnknownRun(JSON.stringify(runId.slice(0, 100)), {
         listedRun,
         unrecognized,
         webhookUrl: deps.webhookUrl(),

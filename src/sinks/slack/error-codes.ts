@@ -164,7 +164,7 @@ export function toRefusal(
 }
 
 /** Slack gives `Retry-After` in seconds. {@link https://docs.slack.dev/apis/web-api/rate-limits} */
-export const retryAfterField = (seconds: number | undefined): { retryAfterMs?: number } =>
+const retryAfterField = (seconds: number | undefined): { retryAfterMs?: number } =>
   seconds === undefined ? {} : { retryAfterMs: Math.min(Math.max(seconds, 0) * 1000, MAX_RETRY_AFTER_MS) };
 
 function refusalOutcome(failure: SlackFailure & { kind: "refused" }, who: string): Outcome {

@@ -1,6 +1,6 @@
 /** Why the relay may not know a run, and what to do, for whoever followed a link. */
 import { html } from "hono/html";
-import type { Unknown } from "../../history/why.ts";
+import type { UnknownRun } from "../../history/why.ts";
 import { formatDuration } from "../../platform/duration.ts";
 import { time, type Part } from "../markup.ts";
 import { line, many } from "../text.ts";
@@ -12,7 +12,7 @@ export function whyUnknown({
   unrecognized,
   webhookUrl,
   listEveryMs,
-}: Unknown & { runId: string }): Part[] {
+}: UnknownRun & { runId: string }): Part[] {
   return [
     html`<code>${line(runId, 100)}</code>`,
     ...(listedRun === null
@@ -48,7 +48,7 @@ function whyUnlisted(webhookUrl: string, listEveryMs: number | null): Part[] {
 }
 
 function whyListed(
-  { targetsThisRelay }: NonNullable<Unknown["listedRun"]>,
+  { targetsThisRelay }: NonNullable<UnknownRun["listedRun"]>,
   webhookUrl: string,
   everyMs: number | null,
 ): Part {
