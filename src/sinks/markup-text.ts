@@ -22,7 +22,9 @@ export function readMarkup(text: string, { part = false } = {}): MarkupText | nu
   const isPart = part && FRAGMENT.test(text) && text.includes("</") && text.trimEnd().endsWith(">");
   if (!isPart && !DOCUMENT.test(text)) return null;
   const { pieces, isPage } = splitMarkup(text.slice(0, MAX_READ));
-  return isPage ? readPage(pieces) : readXml(pieces);
+  if (isPage) return readPage(pieces);
+  const xml = readXml(pieces);
+  return xml.lines.length === 0 ? null : xml;
 }
 
 /** Characters of a page's text: its beginning says which page it is. */
@@ -85,6 +87,8 @@ function splitMarkup(text: string): { pieces: Piece[]; isPage: boolean } {
     const isUnshown = isPage && UNSHOWN.has(name.toLowerCase());
     if (slash !== "") pieces.push({ kind: "close", name });
     else if (!isUnshown) pieces.push({ kind: "open", name });
+    if (!isPage && whole.endsWith("/>"))
+      pieces.push({ kind: "text", text: readAttributes(whole) }, { kind: "close", name });
     if (slash !== "" || !isUnshown || whole.endsWith("/>")) continue;
     const close = new RegExp(`</${name}(?=[\\s>])`, "gi");
     close.lastIndex = at;
@@ -94,6 +98,14 @@ function splitMarkup(text: string): { pieces: Piece[]; isPage: boolean } {
   }
   return { pieces, isPage: isPage === true };
 }
+
+/** What an empty element says: `currency: EUR, rate: 1.08`. */
+const readAttributes = (tag: string): string =>
+  Array.from(tag.matchAll(ATTRIBUTE), ([, name = "", twice, once]) => `${name}: ${decode(twice ?? once ?? "")}`).join(
+    ", ",
+  );
+
+const ATTRIBUTE = /\s(?!xmlns)(?:[\w.-]{1,60}:)?([\w.-]{1,60})=(?:"([^"]*)"|'([^']*)')/g;
 
 function execAt(sticky: RegExp, text: string, at: number): RegExpExecArray | null {
   sticky.lastIndex = at;

@@ -169,6 +169,15 @@ describe("a page in an HTTP answer", () => {
     ]);
   });
 
+  it("XML whose elements are empty is read by their attributes, and stays as it is where there are none", () => {
+    const rates = `<?xml version="1.0"?><x:Cube xmlns:x="urn:a"><Cube currency='USD' x:rate="1.08"/><Cube currency="A&amp;B"/></x:Cube>`;
+    expect(read({ rate_output: httpValue(rates) }).sections).toEqual([
+      { kind: "text", title: "rate – HTTP 200, XML", text: "Cube: currency: USD, rate: 1.08\nCube: currency: A&B" },
+    ]);
+    const bare = '<?xml version="1.0"?><ok/>';
+    expect(read({ rate_output: httpValue(bare) }).sections).toMatchObject([{ text: bare }]);
+  });
+
   it("a whole page outside an HTTP answer is read as one, and a text that only begins with a tag stays", () => {
     expect(read({ html: page, total: 3 }, "task").sections[0]).toMatchObject({
       fields: [{ value: "web page: Rates & fees" }, { value: "3" }],
@@ -180,10 +189,11 @@ describe("a page in an HTTP answer", () => {
 
   it("a page is read in time that grows with its length alone", () => {
     const hostile = ["<script>", "<!--", "<a '", '<a "', "<![CDATA[", "<p", "<", "</title", "&#", "<a \"'>"];
-    hostile.push('<a ">"', "<a \"'>'\"");
+    hostile.push('<a ">"', "<a \"'>'\"", '<p a="" ', " a", ' a="', "<q b='' />");
     for (const text of hostile) {
       const started = performance.now();
       read({ a_output: httpValue(`<html>${text.repeat(1_000_000 / text.length)}</html>`) });
+      read({ a_output: httpValue(`<?xml version="1.0"?><q ${text.repeat(1_000_000 / text.length)}/>`) });
       expect(performance.now() - started).toBeLessThan(1_000);
     }
   });
