@@ -228,8 +228,8 @@ export const MUTANTS: readonly Mutant[] = [
     [
       [
         "an address is the host's",
-        "return incoming === undefined",
-        'return c.req.header("x-forwarded-for") ?? incoming === undefined',
+        "const { incoming } =",
+        'const forwarded = c.req.header("x-forwarded-for");\n  if (forwarded !== undefined) return forwarded;\n  const { incoming } =',
       ],
     ],
   ),
@@ -303,7 +303,7 @@ export const MUTANTS: readonly Mutant[] = [
     ],
   ]),
   ...of("Links to artifacts", "src/skyvern/artifacts/media.ts", MEDIA, [
-    ["a reader is sent nowhere that the relay would not go", "permit(url, inTime)", "void (location.url,"],
+    ["a reader is sent nowhere that the relay would not go", "permit(url, inTime)", "Promise.resolve()"],
     [
       "a copy goes first",
       "if (isArtifactId(key)) return (await this.#openCopy",
