@@ -20,22 +20,34 @@ interface Said {
   /** Why the run failed, in small letters and without an answer's status, and the label of the block at which it did. */
   reason: string;
   block: string | null;
+  /** `HTTP 500`, where the reason is a server's answer. */
+  status: string | null;
 }
 
 function saidIn({ files, summary, failure }: Report): Said {
   const names = files.flatMap(({ name, size }) => [name, ...(size === null ? [] : [`${name} (${bytes(size)})`])]);
   const texts = [summary, failure?.reason].flatMap((text) => (text && isSentence(text) ? [text.trim()] : []));
+  const reason = plainReason(failure?.reason ?? null) ?? "";
+  const [status = null] = /^HTTP \d{3}(?=: )/.exec(reason) ?? [];
   return {
     names: new Set(names),
     files: files.length,
     texts: new Set(texts),
-    reason: (plainReason(failure?.reason ?? null) ?? "").toLowerCase().replace(/^http \d{3}: /, ""),
+    reason: reason.slice(status === null ? 0 : `${status}: `.length).toLowerCase(),
     block: failure?.block?.label ?? null,
+    status,
   };
 }
 
 /** A value of a word or two is the same by chance: `Paid` says something of each field. */
 const isSentence = (text: string): boolean => /\S\s+\S+\s+\S/.test(text);
+
+/** Whether the section is of the block that failed. Where none is known, it is one with the answer that is the reason. */
+function isOfFailure(title: string | null, { block, status }: Said): boolean {
+  if (title === null) return false;
+  if (block !== null) return title === block || title.startsWith(`${block} – `);
+  return status !== null && title.endsWith(` – ${status}`);
+}
 
 /** A loop's round that downloaded a file with the item's name: `id: INV-1 | INV-1.pdf (91 kB)`. */
 function isFileOfItem([item = "", ...files]: readonly string[], names: ReadonlySet<string>): boolean {
@@ -43,7 +55,8 @@ function isFileOfItem([item = "", ...files]: readonly string[], names: ReadonlyS
   return name !== "" && files.length > 0 && files.every((file) => names.has(file) && file.startsWith(name));
 }
 
-function withoutSaid(section: Section, { names, files, texts, reason, block }: Said): Section[] {
+function withoutSaid(section: Section, said: Said): Section[] {
+  const { names, files, texts, reason } = said;
   if (section.kind === "table") {
     const { columns, rows, omitted } = section;
     // A round without a file may be among those that are not shown.
@@ -52,7 +65,7 @@ function withoutSaid(section: Section, { names, files, texts, reason, block }: S
     return isOfFiles ? [] : [section];
   }
   // What a failing block came to is why the run failed.
-  const isOfBlock = block !== null && (section.title === block || section.title?.startsWith(`${block} – `) === true);
+  const isOfBlock = isOfFailure(section.title, said);
   if (section.kind === "fields") {
     const isOfFile =
       section.fields[0]?.label === "item" &&

@@ -386,3 +386,16 @@ it("a message gives a failed block its place only where the workflow has others"
   expect(failed(1)).toBe("Failed at pay");
   expect(failed(2)).toBe("Failed at pay (block 1 of 2)");
 });
+
+it("a message says a server's answer once, also where Skyvern does not name the block that failed", () => {
+  const failure = { ...FAILURE, reason: "http_request block failed. failure reason: HTTP 500: {'error': 'first'}" };
+  const answered = (status: number, error: string) => ({ status_code: status, response_body: { error } });
+  const output = {
+    rates_output: answered(500, "first"),
+    other_output: answered(500, "second"),
+    third_output: answered(200, "first"),
+  };
+  const content = buildContent(aReport({ kind: "workflow", status: "failed", failure, output }), "result");
+  expect(content.failure?.reason).toBe("HTTP 500: error: first");
+  expect(content.output.map(({ title }) => title)).toEqual(["third – HTTP 200", "other – HTTP 500"]);
+});
