@@ -244,4 +244,5 @@ async function everyPage(relay: TestApp, ids: readonly string[]): Promise<string
 const readable = (raw: string): string =>
   raw
     .replaceAll("=\r\n", "")
+    .replaceAll("=3D", "=")
     .replace(/(?:^[A-Za-z0-9+/]{60,}={0,2}\r\n)+/gm, (part) => Buffer.from(part, "base64").toString("utf8"));
