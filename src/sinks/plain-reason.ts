@@ -4,7 +4,7 @@ import { isJsonObject, type Json } from "../platform/json.ts";
 import { isEmptyReason } from "./empty-reason.ts";
 import { readMarkup, excerpt } from "./markup-text.ts";
 import { parsePython } from "./python-value.ts";
-import { compact, MAX_PARTS } from "./readable-output.ts";
+import { compact, isNested, MAX_PARTS } from "./readable-output.ts";
 
 /**
  * The reason without the up to two phrases that Skyvern puts before the block's own words (contract §9); the message
@@ -45,7 +45,6 @@ function answerInLine(value: Json): string | null {
 }
 
 const isListOfObjects = (value: Json): boolean => Array.isArray(value) && value.length > 0 && value.every(isJsonObject);
-const isNested = (value: Json): boolean => isJsonObject(value) || Array.isArray(value);
 
 /** Whether all of a value stands in a line: few plain parts, of an object also lists of them. */
 function fitsLine(value: Json): boolean {

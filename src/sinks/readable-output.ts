@@ -369,7 +369,7 @@ function partInLine(value: Json): string {
   return value.length === 1 ? compact(value[0]!) : `(${listInLine(value, compact)})`;
 }
 
-const isNested = (value: Json): boolean => Array.isArray(value) || isJsonObject(value);
+export const isNested = (value: Json): boolean => Array.isArray(value) || isJsonObject(value);
 
 const size = (value: Json): string =>
   Array.isArray(value) ? plural(value.length, "item") : plural(Object.keys(value as JsonObject).length, "field");
