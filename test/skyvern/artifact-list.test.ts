@@ -231,6 +231,14 @@ describe("when Skyvern does not answer", () => {
     expect(listCalls()).toHaveLength(4);
   });
 
+  test("runs that Skyvern refuses take nothing from the others", async () => {
+    aWorkflow([["a_1", "recording"]]);
+    skyvern.faults.push({ status: 403, times: 2 });
+    const enricher = anEnricher();
+    for (const id of ["..", "wr_1", "wr_2", ".."]) await enricher.enrich(aRun({ run_id: id }));
+    expect((await enricher.enrich(aRun())).status).toBe("complete");
+  });
+
   test("the third run in a row does not wait for Skyvern, and one in half a minute asks whether the outage is over", async () => {
     skyvern.faults.push({ status: 500, times: 8 });
     const enricher = anEnricher();

@@ -202,19 +202,25 @@ async function listUnlessOut(
   const isOut = outage.failures >= OUTAGE_AFTER;
   if (isOut && !fresh && context.now() < outage.until) return unread("Skyvern could not be reached a moment ago");
   if (isOut) outage.until = context.now() + OUTAGE_MS;
-  const listed = await listWithinBudget(context, run, abort);
+  const { listed, isOut: isOutNow } = await listWithinBudget(context, run, abort);
   if (listed.status === "complete") outage.failures = 0;
-  else if (!abort.aborted) {
+  else if (isOutNow && !abort.aborted) {
     outage.failures += 1;
     outage.until = context.now() + OUTAGE_MS;
   }
   return listed;
 }
 
+interface Answer {
+  listed: Enrichment;
+  /** Whether Skyvern gave no answer, or was too busy for one. That it refuses one run says nothing of the others. */
+  isOut: boolean;
+}
+
 const unread = (reason: string): Enrichment => ({ artifacts: [], status: "unavailable", reason });
 const ABORTED = unread("the attempt was aborted");
 
-const listWithinBudget = (context: EnricherContext, run: Run, abort: AbortSignal): Promise<Enrichment> =>
+const listWithinBudget = (context: EnricherContext, run: Run, abort: AbortSignal): Promise<Answer> =>
   withDeadline(context.budgetMs, abort, (signal) => listAndRead(context, run, abort, signal));
 
 async function listAndRead(
@@ -222,7 +228,7 @@ async function listAndRead(
   run: Run,
   abort: AbortSignal,
   signal: AbortSignal,
-): Promise<Enrichment> {
+): Promise<Answer> {
   // One try per call, because this loop does the waiting.
   const client = context.client.with({ organization: run.organization_id, tries: 1 });
   const deadline = context.now() + context.budgetMs;
@@ -240,10 +246,11 @@ async function listAndRead(
     const read = await readBlocks(context, client, run, signal);
     const said = read === null ? {} : { timeline: await withPlan(client, run, read, signal) };
     const artifacts = listed.rows.map((row) => toArtifact(row, read?.labels));
-    return { artifacts, status: "complete", reason: null, ...said };
+    return { listed: { artifacts, status: "complete", reason: null, ...said }, isOut: false };
   }
-  const isLate = signal.aborted && !abort.aborted;
-  return unread(isLate ? `Skyvern did not answer within ${context.budgetMs} ms` : listed.fault.reason);
+  if (signal.aborted && !abort.aborted)
+    return { listed: unread(`Skyvern did not answer within ${context.budgetMs} ms`), isOut: true };
+  return { listed: unread(listed.fault.reason), isOut: mayPass(listed.fault) };
 }
 
 const mayPass = ({ kind }: SkyvernFault): boolean => kind === "unavailable" || kind === "rate_limited";
