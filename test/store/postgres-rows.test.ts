@@ -99,7 +99,7 @@ describe("rows", () => {
     const places = (word: string, from: number, to: number) =>
       `'${word}':${Array.from({ length: to - from + 1 }, (_none, i) => from + i).join()}`;
     const given = {
-      "\uE00012ab\nRechnung INV-0042\n\uE001\nrechnung": "'0042':4 'inv':3 'rechnung':2,6 '\uE00012ab':1",
+      "\uE00012ab\nRechnung INV-0042\n\uE100\nrechnung": "'0042':4 'inv':3 'rechnung':2,6 '\uE00012ab':1",
       "arger naive 漢 字 x \u{F0E31}": "'arger':1 'naive':2 'x':5 '字':4 '漢':3 '\u{F0E31}':6",
       "": "",
       "it's a \\ 'quote'": "'a':3 'it':1 'quote':4 's':2",

@@ -67,7 +67,7 @@ describe("the search text", () => {
   const textsOf = (indexed: string) =>
     indexed
       .slice(indexed.indexOf("\n") + 1)
-      .split("\n\uE001\n")
+      .split(/\n[\uE100-\uF8FF]\n/)
       .filter((text) => text !== "");
 
   it("the search text has ids, title, prompt, summary, failure and output of a run, numbers digit for digit", () => {

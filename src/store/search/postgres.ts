@@ -4,7 +4,7 @@
  * which recognizes hosts, signed numbers and hyphenated words. The words are thereby those of SQLite (text-words.ts),
  * and a phrase finds an id digit for digit, without an extension.
  */
-import { markGroups, SEAM, type Mark } from "./search.ts";
+import { isSeam, markGroups, type Mark } from "./search.ts";
 import type { RunFilter, Search } from "../contract/runs.ts";
 import { splitWords } from "./text-words.ts";
 
@@ -28,7 +28,7 @@ const cut = (word: string): string => (word.length > MAX_WORD ? word.slice(0, MA
 export function buildVector(text: string): string {
   const positions = new Map<string, number[]>();
   for (const [i, found] of splitWords(text).entries()) {
-    if (found === SEAM) continue;
+    if (isSeam(found)) continue;
     const word = cut(found);
     const known = positions.get(word);
     const position = Math.min(i + 1, MAX_POSITION);

@@ -65,8 +65,13 @@ export function indexedText(run: Run): string {
  * The most UTF-16 units of a run that are indexed. Text beyond it is not found; the limit bounds the time of an accept.
  */
 const MAX_TEXT = 32_000;
-/** Separates two texts, so that no phrase spans both. A key and its value are one text. */
-export const SEAM = "\uE001";
+/**
+ * The word that separates the n-th text (from 0) from the next, so that no phrase spans both. A key and its value are
+ * one text. The word changes every 30 texts: where one word has 64 bytes of positions or more, FTS5 in its secure-delete
+ * mode looks through the whole index for something to remove, which takes longer than all other words of the run.
+ */
+const seam = (n: number): string => String.fromCharCode(0xe100 + Math.floor(n / 30));
+export const isSeam = (word: string): boolean => /^[\uE100-\uF8FF]$/.test(word);
 
 function indexableText({ run_id, workflow, title, prompt, summary, failure, output }: Run): string {
   // SQLite ends a text at a NUL, so a NUL is removed.
@@ -96,7 +101,8 @@ function indexableText({ run_id, workflow, title, prompt, summary, failure, outp
   addJson(failure?.errors ?? null);
   addJson(output);
   const isLong = found.length > MAX_TEXT;
-  const text = foldText(isLong ? found.slice(0, MAX_TEXT) : found).replaceAll("\0", `\n${SEAM}\n`);
+  let seams = 0;
+  const text = foldText(isLong ? found.slice(0, MAX_TEXT) : found).replaceAll("\0", () => `\n${seam(seams++)}\n`);
   return isLong || text.length > MAX_TEXT ? cutText(text, MAX_TEXT) : text;
 }
 

@@ -11,7 +11,7 @@
 /**
  * Changes whenever a text gets other words. An index records the version that made it, and is rebuilt for another one.
  */
-export const WORDS_VERSION = 2;
+export const WORDS_VERSION = 3;
 
 /** The words of a text, in order. */
 export const toWords = (text: string): string[] => splitWords(foldText(text));
