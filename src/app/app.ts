@@ -15,7 +15,7 @@ import { listEveryMs } from "../history/why.ts";
 import { createLinks } from "../http/links.ts";
 import { createReadiness } from "../http/probes.ts";
 import { createHttp } from "../http/server.ts";
-import { TokenGate, type TokenGateDeps } from "../http/auth.ts";
+import { TokenGate, type AddressOf } from "../http/auth.ts";
 import { REFUSALS_ALLOWED } from "../http/webhook.ts";
 import type { DiskSpace } from "../platform/disk-space.ts";
 import { silentLog, type Log } from "../platform/log.ts";
@@ -83,7 +83,7 @@ export interface AppHost extends Outbound {
   readApart: ReadApart | null;
   /** The files that pages load. */
   assets: AssetTexts;
-  addressOf: TokenGateDeps["addressOf"];
+  addressOf: AddressOf;
   /**
    * The base of links in messages, without a trailing slash. It is a function, because a port may be chosen only at the
    * start.

@@ -12,10 +12,12 @@ const LINES_OF_ONE = { burst: 11, everyMs: 3_600_000 };
 /** Lines of all addresses. */
 const LINES_OF_ALL = { burst: 100, everyMs: 10_000 };
 
+/** The address of a request's sender, as a name to count by. */
+export type AddressOf = (c: Context) => string;
+
 export interface TokenGateDeps {
   tokens: readonly Secret[];
-  /** The address of a request's sender, as a name to count by. */
-  addressOf(this: void, c: Context): string;
+  addressOf: AddressOf;
   now(): number;
   log: Log;
 }
@@ -29,7 +31,7 @@ export type Admission = { isRight: true } | { isRight: false; waitMs: number };
  */
 export class TokenGate {
   readonly #wanted: readonly Buffer[];
-  readonly #addressOf: TokenGateDeps["addressOf"];
+  readonly #addressOf: AddressOf;
   readonly #log: Log;
   readonly #wrong: RateLimit;
   readonly #lines: RateLimit;

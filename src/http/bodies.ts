@@ -9,12 +9,6 @@ import type { Context } from "hono";
 /** Why a body was not read. `over_budget` includes eviction in favour of others, because it had progressed least. */
 export type Unread = "too_large" | "over_budget" | "too_slow" | "broken";
 
-/** A body, or why there is none. Its bytes count against the budget until they are released. */
-export interface ReadBody {
-  body: Buffer | Unread;
-  release(): void;
-}
-
 /** Skyvern gives up after 30 s. Within each of these windows a sender must send at least this much. */
 const DEADLINE_MS = 30_000;
 const WINDOW_MS = 5_000;
@@ -54,18 +48,21 @@ export class Bodies {
   }
 
   /**
-   * Reads the whole body, chunked or not. Stops as soon as the body exceeds `limit` bytes or does not fit into the
-   * budget.
+   * Reads the whole body, chunked or not, and hands it to `use`; its bytes count against the budget until that has
+   * ended. Stops, and tells `use` why, as soon as the body exceeds `limit` bytes or does not fit into the budget.
    */
-  async read(c: Context, limit: number): Promise<ReadBody> {
+  async read<T>(c: Context, limit: number, use: (body: Buffer | Unread) => T | Promise<T>): Promise<T> {
     const reading = begin();
     this.#reading.add(reading);
     this.#checks ??= setInterval(() => this.#check(), CHECK_EVERY_MS);
     const body = await this.#pieces(c, limit, reading).catch((): Unread => "broken");
     this.#end(reading);
-    const isRead = typeof body !== "string";
-    if (!isRead) this.#release(reading);
-    return { body, release: () => this.#release(reading) };
+    if (typeof body === "string") this.#release(reading);
+    try {
+      return await use(body);
+    } finally {
+      this.#release(reading);
+    }
   }
 
   async #pieces(c: Context, limit: number, reading: Reading): Promise<Buffer | Unread> {

@@ -2,12 +2,12 @@ import type { Context, Hono } from "hono";
 import type { Log } from "../platform/log.ts";
 import type { RateLimit } from "../platform/rate-limit.ts";
 import type { Received, Receiver } from "../receive/receive.ts";
-import type { TokenGateDeps } from "./auth.ts";
-import { Bodies } from "./bodies.ts";
+import type { AddressOf } from "./auth.ts";
+import { Bodies, type Unread } from "./bodies.ts";
 
 export interface WebhookDeps {
   receiver: Receiver;
-  addressOf: TokenGateDeps["addressOf"];
+  addressOf: AddressOf;
   /** The most bytes of one body. */
   bodyLimit: number;
   /** The most bytes of all bodies being read. */
@@ -53,20 +53,14 @@ async function answer(c: Context, channel: string | null, deps: WebhookDeps, bod
   const limit = Math.min(checked, deps.bodyLimit);
   const declared = Number(c.req.header("content-length") ?? 0);
   if (declared > limit) return tooLarge(c, channel, deps, limit);
-  const { body, release } = await bodies.read(c, limit);
-  try {
-    if (body === "over_budget") return overloaded(c, deps);
-    if (body === "too_large") return tooLarge(c, channel, deps, limit);
-    if (body === "too_slow") return c.json({ error: "the body came too slowly" }, 408, UNREAD);
-    if (body === "broken") return c.json({ error: "the body could not be read to its end" }, 400, UNREAD);
+  return bodies.read(c, limit, async (bytes) => {
+    if (typeof bytes === "string") return refuseUnread(c, channel, deps, { why: bytes, limit });
     const sentAt = c.req.header("x-skyvern-timestamp") ?? null;
     const at = c.req.url.indexOf("?");
     const query = at === -1 ? null : c.req.url.slice(at);
-    const incoming = { bytes: body, signature, sentAt, channel, query, from: deps.addressOf(c) };
+    const incoming = { bytes, signature, sentAt, channel, query, from: deps.addressOf(c) };
     return respond(c, channel, deps, await deps.receiver.receive(incoming));
-  } finally {
-    release();
-  }
+  });
 }
 
 function respond(c: Context, channel: string | null, deps: WebhookDeps, received: Received): Response {
@@ -121,6 +115,24 @@ function noteRefusal(
 
 /** The rest of the body stays unread, so the connection cannot be used again. */
 const UNREAD = { connection: "close" };
+
+function refuseUnread(
+  c: Context,
+  channel: string | null,
+  deps: WebhookDeps,
+  { why, limit }: { why: Unread; limit: number },
+): Response {
+  switch (why) {
+    case "over_budget":
+      return overloaded(c, deps);
+    case "too_large":
+      return tooLarge(c, channel, deps, limit);
+    case "too_slow":
+      return c.json({ error: "the body came too slowly" }, 408, UNREAD);
+    case "broken":
+      return c.json({ error: "the body could not be read to its end" }, 400, UNREAD);
+  }
+}
 
 /** Skyvern takes 413 as final, so the log alone tells the operator why no result came. */
 function tooLarge(c: Context, channel: string | null, deps: WebhookDeps, limit: number): Response {
