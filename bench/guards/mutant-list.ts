@@ -155,11 +155,11 @@ export const MUTANTS: readonly Mutant[] = [
   ),
   ...of(
     "Heavy bodies",
-    "src/receive/read-body.ts",
+    "src/receive/intake.ts",
     ["test/receive/heavy-bodies.test.ts"],
     [
       ["a large body holds up no other", "if (readApart === null ||", "if (readApart !== null ||"],
-      ["without a thread it is still read", ".catch(() => readBody(bytes, redact))", ""],
+      ["without a thread it is still read", ".catch(() => maskBody(bytes, redact))", ""],
     ],
   ),
   ...of(

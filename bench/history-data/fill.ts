@@ -8,9 +8,8 @@ import { sql } from "kysely";
 import type { Config } from "../../src/config/config.ts";
 import { CLOSED } from "../../src/deliver/circuit-breaker.ts";
 import { toIncomingRun } from "../../src/receive/decide.ts";
-import { readBody } from "../../src/receive/read-body.ts";
 import { idMaker } from "../../src/platform/runtime.ts";
-import { parsePayload } from "../../src/skyvern/payload.ts";
+import { maskBody, parsePayload } from "../../src/skyvern/payload.ts";
 import { createRedact } from "../../src/skyvern/redact.ts";
 import { openSqlite, type Database } from "../../src/store/database.ts";
 import { createLedger } from "../../src/store/stats/rollups.ts";
@@ -62,8 +61,9 @@ export async function fill({ path, runs, at, waiting, config, progress }: FillOp
     now = receivedAt;
     const { channel, body } = payloadOf(n, receivedAt);
     const bytes = Buffer.from(body);
-    const { stored, bounded } = readBody(bytes, redact);
-    const parsed = parsePayload(bounded);
+    const masked = maskBody(bytes, redact);
+    const { stored } = masked;
+    const parsed = parsePayload(masked);
     if (parsed.kind !== "run") throw new Error(`payload ${n} is not understood`);
     return {
       receipt: {

@@ -6,7 +6,6 @@
 import { createHmac } from "node:crypto";
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
-import type * as Bodies from "../../src/receive/read-body.ts";
 import type * as Settle from "../../src/receive/settle.ts";
 import type * as Verify from "../../src/receive/verify.ts";
 import type * as Secrets from "../../src/platform/secret.ts";
@@ -22,9 +21,8 @@ import { readBodies, runId } from "../bodies.ts";
 const [root = "", path = "", seconds = "4"] = process.argv.slice(2);
 const of = async <Module>(file: string) => (await import(join(root, "src", file))) as Module;
 const { verify } = await of<typeof Verify>("receive/verify.ts");
-const { readBody } = await of<typeof Bodies>("receive/read-body.ts");
 const { createRedact } = await of<typeof Redact>("skyvern/redact.ts");
-const { parsePayload } = await of<typeof PayloadReader>("skyvern/payload.ts");
+const { maskBody, parsePayload } = await of<typeof PayloadReader>("skyvern/payload.ts");
 const { normalize } = await of<typeof Normalize>("skyvern/normalize.ts");
 const { settle } = await of<typeof Settle>("receive/settle.ts");
 const { indexedText } = await of<typeof Words>("store/search/search.ts");
@@ -60,8 +58,8 @@ process.stdout.write(JSON.stringify(figures));
 function slice(first: number): void {
   const webhooks = Array.from({ length: SLICE }, (_none, i) => webhook(first + i));
   step("verify", webhooks, ({ bytes, signature }) => verify(bytes, signature, keys));
-  const read = step("mask", webhooks, ({ bytes }) => readBody(bytes, redact));
-  const parsed = step("parse", read, ({ bounded }) => parsePayload(bounded));
+  const read = step("mask", webhooks, ({ bytes }) => maskBody(bytes, redact));
+  const parsed = step("parse", read, parsePayload);
   const runs = step("normalize", parsed, (one) => (one.kind === "run" ? normalize(one.payload, ARRIVAL) : null)).filter(
     (run) => run !== null,
   );

@@ -6,15 +6,15 @@ import { hash } from "node:crypto";
 import type { Organization, Run, Source } from "../domain/run.ts";
 import { match } from "../domain/routing.ts";
 import { normalize } from "../skyvern/normalize.ts";
-import { parsePayload } from "../skyvern/payload.ts";
-import { createRedact } from "../skyvern/redact.ts";
+import { discard } from "../platform/memory/discard.ts";
+import { maskBody, parsePayload, type MaskedBody } from "../skyvern/payload.ts";
+import { createRedact, type Redact } from "../skyvern/redact.ts";
 import { toRelations, type Tag, type WorkflowRunRow } from "../skyvern/relations.ts";
 import { grouped } from "../store/grouped.ts";
 import { DecisionCrashed, StorageFault } from "../store/contract/faults.ts";
 import type { Accepted, IncomingReceipt, Decide, ReceiptStore } from "../store/contract/receipts.ts";
 import { decideRelations, decideUpdate, giveUpOnRetry, routeNow, toIncomingRun, type DecideDeps } from "./decide.ts";
 import { readLabels } from "../domain/labels.ts";
-import { createBodyReader, type MaskedBody, type ReadApart } from "./read-body.ts";
 import type { Incoming, VerifiedBody } from "./verify.ts";
 
 /**
@@ -110,6 +110,14 @@ export interface UnsettledReceipt {
   now: number;
 }
 
+/** Masks a body somewhere else. Rejects when it cannot. */
+export type ReadApart = (order: ReadOrder) => Promise<MaskedBody>;
+
+export interface ReadOrder {
+  bytes: Uint8Array;
+  redactKeys: readonly string[];
+}
+
 /** `unchanged`: it is still not recognized, or it was settled meanwhile. */
 export type Reread = { kind: "unchanged" } | { kind: "adopted" | "crashed"; runId: string; error: string | null };
 
@@ -126,7 +134,7 @@ export interface IntakeDeps extends DecideDeps {
 export function createIntake(deps: IntakeDeps): Intake {
   const { store, redactKeys, readApart = null } = deps;
   const redact = createRedact(redactKeys);
-  const read = createBodyReader({ redact, redactKeys, readApart });
+  const read = createBodyReader(redact, redactKeys, readApart);
   // Bodies that come in one turn of the event loop are accepted by one call, whose statements take all of them. The
   // store gathers calls once more, so that this call and other writes share a transaction.
   const accept = grouped((arrivals: readonly IncomingReceipt[]) => store.accept(arrivals), {
@@ -150,13 +158,28 @@ export function createIntake(deps: IntakeDeps): Intake {
   };
 }
 
+/** A body up to this size, which nearly all are, is read at once: that takes at most some 100 ms, and mostly 0.1 ms. */
+export const SMALL_BODY = 256 * 1024;
+
+/** Reads bodies, whose bytes are consumed. Without `readApart` every body is read at once. */
+export function createBodyReader(redact: Redact, redactKeys: readonly string[], readApart: ReadApart | null) {
+  return async (bytes: Buffer): Promise<MaskedBody> => {
+    if (readApart === null || bytes.length <= SMALL_BODY) return maskBody(bytes, redact);
+    // A machine that has no room for a thread still takes the webhook in.
+    const masked = await readApart({ bytes, redactKeys }).catch(() => maskBody(bytes, redact));
+    discard(bytes);
+    return masked;
+  };
+}
+
 function toIncomingReceipt(
   deps: IntakeDeps,
   webhook: VerifiedWebhook,
-  { stored, bounded }: MaskedBody,
+  masked: MaskedBody,
 ): IncomingReceipt | WithoutReceipt {
   const { key: keyName, organization, channel, query, sentAt, receivedAt } = webhook;
-  const parsed = parsePayload(bounded);
+  const { stored } = masked;
+  const parsed = parsePayload(masked);
   if (parsed.kind === "totp") return { kind: "totp" };
   const labels = readLabels(deps.labels ?? [], query);
   const origin = { receivedAt, source: "webhook", channel, labels, organization } as const;
@@ -213,10 +236,11 @@ async function takeApiRun(
   deps: IntakeDeps,
   accept: Accept,
   apiRun: ApiRun,
-  { stored, bounded }: MaskedBody,
+  masked: MaskedBody,
 ): ReturnType<Intake["answer"]> {
   const { source, organization, channel, receivedAt, listedAt, deliver, note } = apiRun;
-  const parsed = parsePayload(bounded);
+  const { stored } = masked;
+  const parsed = parsePayload(masked);
   if (parsed.kind !== "run")
     return { kind: "unrecognized", reason: parsed.kind === "unknown" ? parsed.reason : parsed.kind };
   const labels = readLabels(deps.labels ?? [], apiRun.query ?? null);
@@ -251,10 +275,10 @@ async function reread(
   deps: DecideDeps,
   store: ReceiptStore,
   unsettled: UnsettledReceipt,
-  { bounded }: MaskedBody,
+  masked: MaskedBody,
 ): Promise<Reread> {
   const { receiptId, now } = unsettled;
-  const parsed = parsePayload(bounded);
+  const parsed = parsePayload(masked);
   if (parsed.kind !== "run") return { kind: "unchanged" };
   const run = toIncomingRun(deps, parsed.payload, unsettled, now);
   try {

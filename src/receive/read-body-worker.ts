@@ -1,13 +1,11 @@
 /** The thread of `read-apart.ts`: reads one body and ends. */
 import { parentPort, workerData } from "node:worker_threads";
+import { maskBody } from "../skyvern/payload.ts";
 import { createRedact } from "../skyvern/redact.ts";
-import { readBody, type ReadOrder } from "./read-body.ts";
+import type { ReadOrder } from "./intake.ts";
 
 const { bytes, redactKeys } = workerData as ReadOrder;
-const { stored, bounded } = readBody(
-  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length),
-  createRedact(redactKeys),
-);
-const { buffer } = stored;
+const masked = maskBody(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length), createRedact(redactKeys));
+const { buffer, byteLength } = masked.stored;
 // A short buffer shares its memory with others.
-parentPort?.postMessage({ stored, bounded }, stored.length === buffer.byteLength ? [buffer as ArrayBuffer] : []);
+parentPort?.postMessage(masked, byteLength === buffer.byteLength ? [buffer as ArrayBuffer] : []);

@@ -4,8 +4,9 @@
  * The raw body is stored, so nothing is lost.
  */
 import { isJsonObject, toNumber, parseJson, type Json, type JsonObject } from "../platform/json.ts";
+import { discard } from "../platform/memory/discard.ts";
 import { boundOutput, MAX_VALUES_BESIDE } from "./large-output.ts";
-import type { Masked } from "./redact.ts";
+import type { Redact } from "./redact.ts";
 
 type Text = string | null;
 
@@ -169,23 +170,42 @@ const MAX_STATUS_LENGTH = 100;
 /** Skyvern's ids have about 25 characters. */
 const MAX_ID_LENGTH = 200;
 
-/** The text of a payload that is safe to parse, or why it is not parsed. */
-export type Bounded = { kind: "json"; text: string } | { kind: "unknown"; reason: string };
-
-export function boundPayload(masked: Masked): Bounded {
-  if (masked.depth > MAX_DEPTH) return { kind: "unknown", reason: `nested deeper than ${MAX_DEPTH} levels` };
-  const text = boundOutput(masked.text);
-  if (text === null) return { kind: "unknown", reason: `more than ${MAX_VALUES_BESIDE} values besides the output` };
-  return { kind: "json", text };
+/** A body without its secrets: no later step sees the one that came. */
+export interface MaskedBody {
+  /** The masked bytes. Those that are not UTF-8 are masked byte by byte. */
+  stored: Buffer;
+  /** The text to parse; a description stands in place of an output with too many values. */
+  text: string;
+  /** Why the text is not parsed; null when it is. */
+  fault: string | null;
 }
 
-export function parsePayload(bounded: Bounded): Parsed {
-  if (bounded.kind === "unknown") return bounded;
+const NOT_JSON = "the body is not JSON";
+
+/** Masks a body. The bytes are consumed. */
+export function maskBody(bytes: Buffer, redact: Redact): MaskedBody {
+  const came = bytes.toString("utf8");
+  if (came.includes("\uFFFD") && !bytes.equals(Buffer.from(came, "utf8"))) {
+    // It must not be parsed: RFC 8259 requires UTF-8.
+    const stored = Buffer.from(redact(bytes.toString("latin1")).text, "latin1");
+    return { stored, text: "", fault: NOT_JSON };
+  }
+  discard(bytes);
+  const masked = redact(came);
+  const stored = Buffer.from(masked.text, "utf8");
+  if (masked.depth > MAX_DEPTH) return { stored, text: "", fault: `nested deeper than ${MAX_DEPTH} levels` };
+  const text = boundOutput(masked.text);
+  if (text === null) return { stored, text: "", fault: `more than ${MAX_VALUES_BESIDE} values besides the output` };
+  return { stored, text, fault: null };
+}
+
+export function parsePayload({ text, fault }: MaskedBody): Parsed {
+  if (fault !== null) return { kind: "unknown", reason: fault };
   let json: Json;
   try {
-    json = parseJson(bounded.text);
+    json = parseJson(text);
   } catch {
-    return { kind: "unknown", reason: "the body is not JSON" };
+    return { kind: "unknown", reason: NOT_JSON };
   }
   return readPayload(json);
 }

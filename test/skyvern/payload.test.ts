@@ -2,12 +2,12 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
 import { isJsonObject, toNumber, parseJson, type JsonObject } from "../../src/platform/json.ts";
-import { boundPayload, MAX_DEPTH, parsePayload, readPayload, type Parsed } from "../../src/skyvern/payload.ts";
+import { maskBody, MAX_DEPTH, parsePayload, readPayload, type Parsed } from "../../src/skyvern/payload.ts";
 import { createRedact } from "../../src/skyvern/redact.ts";
 import { fixtureText, WEBHOOKS } from "../support/fixtures.ts";
 
 const redact = createRedact();
-const parse = (text: string): Parsed => parsePayload(boundPayload(redact(text)));
+const parse = (text: string): Parsed => parsePayload(maskBody(Buffer.from(text), redact));
 const idOf = (parsed: Parsed): string | null => (parsed.kind === "run" ? parsed.payload.id : null);
 const reasonOf = (parsed: Parsed): string | null => (parsed.kind === "unknown" ? parsed.reason : null);
 
