@@ -35,7 +35,7 @@ export const MUTANTS: readonly Mutant[] = [
     ["a missing signature", 'return "missing_signature";', "return null;"],
   ]),
   ...of("Signature", "src/receive/receive.ts", RECEIVE, [
-    ["a wrong signature is refused", 'if (typeof body === "string")', 'if (typeof body === "string" && false)'],
+    ["a wrong signature is refused", 'if (typeof webhook === "string")', 'if (typeof webhook === "string" && false)'],
   ]),
   ...of(
     "Signature",

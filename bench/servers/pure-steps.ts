@@ -57,7 +57,7 @@ process.stdout.write(JSON.stringify(figures));
 
 function slice(first: number): void {
   const webhooks = Array.from({ length: SLICE }, (_none, i) => webhook(first + i));
-  step("verify", webhooks, ({ bytes, signature }) => verify(bytes, signature, keys));
+  step("verify", webhooks, (one) => verify(one, keys));
   const read = step("mask", webhooks, ({ bytes }) => maskBody(bytes, redact));
   const parsed = step("parse", read, parsePayload);
   const runs = step("normalize", parsed, (one) => (one.kind === "run" ? normalize(one.payload, ARRIVAL) : null)).filter(
@@ -82,10 +82,11 @@ function step<From, To>(name: string, items: readonly From[], take: (item: From)
 }
 
 /** As it comes from a socket: memory of its own. */
-function webhook(seq: number): { bytes: Buffer; signature: string } {
+function webhook(seq: number): Verify.Incoming {
   const text = (texts[seq % texts.length] ?? "").replaceAll(/@{18}/g, runId(seq).slice(3));
   const bytes = Buffer.from(text);
-  return { bytes, signature: createHmac("sha256", KEY).update(bytes).digest("hex") };
+  const signature = createHmac("sha256", KEY).update(bytes).digest("hex");
+  return { bytes, signature, sentAt: null, channel: null, query: null, from: "127.0.0.1" };
 }
 
 function fixtures(folder: string): string[] {

@@ -325,6 +325,7 @@ function createReceiving(
     store,
     runtime,
     readApart,
+    log,
   });
   const tryOut = (sink: string): void => {
     // A test is not worth a webhook that waits for it; what went wrong is in the log and among the deliveries.

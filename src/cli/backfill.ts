@@ -107,7 +107,7 @@ async function run(
   };
   const ingest = createIngest(
     {
-      intake: createIntake({ ...settings, store, runtime }),
+      intake: createIntake({ ...settings, store, runtime, log: silentLog }),
       runtime,
       log: silentLog,
       metrics: createMetrics(),

@@ -29,9 +29,9 @@ export function createFront(env: EdgeEnv): Hono<{ Bindings: EdgeEnv }> {
   const receiver: Receiver = {
     precheck: (signature) => precheckBody(signature, config.confirm),
     receive: async (incoming) => {
-      const body = verify(incoming.bytes, incoming.signature, config.keys);
-      if (typeof body === "string" && !config.confirm) return { kind: "refused", reason: body };
-      if (typeof body === "string" && incoming.bytes.length > MAX_UNSIGNED_BYTES)
+      const verified = verify(incoming, config.keys);
+      if (typeof verified === "string" && !config.confirm) return { kind: "refused", reason: verified };
+      if (typeof verified === "string" && incoming.bytes.length > MAX_UNSIGNED_BYTES)
         return { kind: "too_large", limit: MAX_UNSIGNED_BYTES };
       try {
         return await relayObject(env).receive({ ...incoming, bytes: new Uint8Array(incoming.bytes) });

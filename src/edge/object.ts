@@ -162,7 +162,7 @@ function receiveWithin(app: App, wake: () => Promise<void>): Life["receive"] {
     inFlight += bytes.length;
     try {
       const received = await app.receiver.receive({ ...incoming, bytes });
-      if (received.kind === "durable" && received.accepted.verdict !== "duplicate") await wake();
+      if ("verdict" in received && received.verdict !== "duplicate") await wake();
       return received;
     } finally {
       inFlight -= bytes.length;

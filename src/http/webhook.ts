@@ -2,6 +2,7 @@ import type { Context, Hono } from "hono";
 import type { Log } from "../platform/log.ts";
 import type { RateLimit } from "../platform/rate-limit.ts";
 import type { Received, Receiver } from "../receive/receive.ts";
+import type { SignatureFault } from "../receive/verify.ts";
 import type { AddressOf } from "./auth.ts";
 import { Bodies, type Unread } from "./bodies.ts";
 
@@ -64,6 +65,12 @@ async function answer(c: Context, channel: string | null, deps: WebhookDeps, bod
 }
 
 function respond(c: Context, channel: string | null, deps: WebhookDeps, received: Received): Response {
+  if ("verdict" in received) {
+    const { runId, verdict } = received;
+    if (runId === null) return c.json({ result: "unrecognized" }, 202);
+    // The sender need not know of the dispute, as its webhook is on disk.
+    return c.json({ run_id: runId, result: verdict === "disputed" ? "stored" : verdict });
+  }
   switch (received.kind) {
     case "refused":
       return refuse(c, channel, deps, received.reason);
@@ -75,16 +82,8 @@ function respond(c: Context, channel: string | null, deps: WebhookDeps, received
       return c.json({ run_id: received.runId, result: "test", sinks: received.sinks });
     case "unavailable":
       return unavailable(c, "the result could not be stored");
-    case "durable": {
-      const { runId, verdict } = received.accepted;
-      if (runId === null) return c.json({ result: "unrecognized" }, 202);
-      // The sender need not know of the dispute, as its webhook is on disk.
-      return c.json({ run_id: runId, result: verdict === "disputed" ? "stored" : verdict });
-    }
   }
 }
-
-type RefusalReason = (Received & { kind: "refused" })["reason"];
 
 const REFUSALS = {
   missing_signature: "x-skyvern-signature is missing",
@@ -93,7 +92,7 @@ const REFUSALS = {
 } as const;
 
 /** Answers 401; an address that sends nothing else gets 429. */
-function refuse(c: Context, channel: string | null, deps: WebhookDeps, reason: RefusalReason): Response {
+function refuse(c: Context, channel: string | null, deps: WebhookDeps, reason: SignatureFault): Response {
   if (noteRefusal(c, channel, deps, reason)) return c.json({ error: REFUSALS[reason] }, 401);
   const headers = { "retry-after": RETRY_AFTER_SECONDS, connection: "close" };
   return c.json({ error: "too many webhooks with a wrong signature came from this address" }, 429, headers);
@@ -104,7 +103,7 @@ function noteRefusal(
   c: Context,
   channel: string | null,
   { refusals, log, addressOf }: WebhookDeps,
-  reason: RefusalReason | "too_large",
+  reason: SignatureFault | "too_large",
 ): boolean {
   const address = addressOf(c);
   refusals.count(address);

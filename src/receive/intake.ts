@@ -1,10 +1,11 @@
 /**
- * Takes in what arrives, without network, answers and log: masks and parses it, and has the store write it with what
- * is decided of its run.
+ * Takes in what arrives, without network and answers: masks and parses it, and has the store write it with what is
+ * decided of its run.
  */
 import { hash } from "node:crypto";
 import type { Organization, Run, Source } from "../domain/run.ts";
 import { match } from "../domain/routing.ts";
+import type { Log } from "../platform/log.ts";
 import { normalize } from "../skyvern/normalize.ts";
 import { discard } from "../platform/memory/discard.ts";
 import { maskBody, parsePayload, type MaskedBody } from "../skyvern/payload.ts";
@@ -15,7 +16,7 @@ import { DecisionCrashed, StorageFault } from "../store/contract/faults.ts";
 import type { Accepted, IncomingReceipt, Decide, ReceiptStore } from "../store/contract/receipts.ts";
 import { decideRelations, decideUpdate, giveUpOnRetry, routeNow, toIncomingRun, type DecideDeps } from "./decide.ts";
 import { readLabels } from "../domain/labels.ts";
-import type { Incoming, VerifiedBody } from "./verify.ts";
+import type { VerifiedWebhook } from "./verify.ts";
 
 /**
  * Every call rejects with a StorageFault when the storage fails, and with the error when it meets a bug; then nothing is
@@ -23,9 +24,9 @@ import type { Incoming, VerifiedBody } from "./verify.ts";
  */
 export interface Intake {
   /** Takes a webhook. A bug that it meets costs no other webhook. */
-  webhook(webhook: VerifiedWebhook): Promise<DurableReceipt | WithoutReceipt>;
+  webhook(webhook: VerifiedWebhook, receivedAt: number): Promise<Accepted | WithoutReceipt>;
   /** Takes an answer of Skyvern's API. */
-  answer(apiRun: ApiRun): Promise<DurableReceipt | { kind: "unrecognized"; reason: string }>;
+  answer(apiRun: ApiRun): Promise<Accepted | { kind: "unrecognized"; reason: string }>;
   /** Reads an unrecognized or disputed receipt again. */
   reread(unsettled: UnsettledReceipt): Promise<Reread>;
   /** Takes what Skyvern says of where a workflow run comes from. False when the run is not known any more. */
@@ -40,23 +41,6 @@ export interface Intake {
    * Delivers the run as it stands, because the announced run attempt never came. False when none is awaited any more.
    */
   giveUpOnRetry(runId: string, attempt: number, now: number): Promise<boolean>;
-}
-
-/** A webhook that a key signed. */
-export interface VerifiedWebhook extends VerifiedBody, Pick<Incoming, "channel" | "query" | "sentAt"> {
-  receivedAt: number;
-}
-
-/** A receipt that is on disk. */
-export interface DurableReceipt {
-  kind: "durable";
-  accepted: Accepted;
-  receiptId: string;
-  reportedStatus: string | null;
-  /** The length of the stored body: that of the received one would reveal how long its secrets are. */
-  bytes: number;
-  /** The bug because of which it was stored as unrecognized. */
-  crashed: { runId: string; error: string } | null;
 }
 
 /** A genuine webhook of which nothing is stored. */
@@ -129,6 +113,7 @@ export interface IntakeDeps extends DecideDeps {
   labels?: readonly string[];
   /** Absent or null: large bodies are read like others. */
   readApart?: ReadApart | null;
+  log: Log;
 }
 
 export function createIntake(deps: IntakeDeps): Intake {
@@ -141,9 +126,9 @@ export function createIntake(deps: IntakeDeps): Intake {
     bytesOf: ({ receipt }) => receipt.body.length,
   });
   return {
-    webhook: async (webhook) => {
-      const arrival = toIncomingReceipt(deps, webhook, await read(webhook.bytes));
-      return "kind" in arrival ? arrival : acceptOrStoreUnrecognized(accept, arrival);
+    webhook: async (webhook, receivedAt) => {
+      const arrival = toIncomingReceipt(deps, webhook, await read(webhook.bytes), receivedAt);
+      return "kind" in arrival ? arrival : acceptOrStoreUnrecognized(accept, arrival, deps.log);
     },
     answer: async (apiRun) => takeApiRun(deps, accept, apiRun, await read(Buffer.from(apiRun.text))),
     reread: async (unsettled) => reread(deps, store, unsettled, await read(Buffer.from(unsettled.body))),
@@ -176,8 +161,9 @@ function toIncomingReceipt(
   deps: IntakeDeps,
   webhook: VerifiedWebhook,
   masked: MaskedBody,
+  receivedAt: number,
 ): IncomingReceipt | WithoutReceipt {
-  const { key: keyName, organization, channel, query, sentAt, receivedAt } = webhook;
+  const { key: keyName, organization, channel, query, sentAt } = webhook;
   const { stored } = masked;
   const parsed = parsePayload(masked);
   if (parsed.kind === "totp") return { kind: "totp" };
@@ -216,10 +202,10 @@ type Accept = (arrival: IncomingReceipt) => Promise<Accepted>;
  * When settling or routing crashes, the fault is the relay's: the bytes are stored as unrecognized, so that a release
  * without the bug reads them again.
  */
-async function acceptOrStoreUnrecognized(accept: Accept, arrival: IncomingReceipt): Promise<DurableReceipt> {
+async function acceptOrStoreUnrecognized(accept: Accept, arrival: IncomingReceipt, log: Log): Promise<Accepted> {
   const { receipt, run } = arrival;
   try {
-    return toDurable(arrival, await accept(arrival));
+    return await accept(arrival);
   } catch (error) {
     if (!(error instanceof DecisionCrashed) || run === null) throw error;
     const unrecognized = { ...receipt, note: "internal error in the relay; see its log" };
@@ -227,8 +213,8 @@ async function acceptOrStoreUnrecognized(accept: Accept, arrival: IncomingReceip
       throw another instanceof StorageFault ? another : error.cause;
     });
     const { cause } = error;
-    const crashed = { runId: run.id, error: String((cause as Error).stack ?? cause) };
-    return { ...toDurable(arrival, accepted), crashed };
+    log.error("webhook.crashed", { run_id: run.id, error: String((cause as Error).stack ?? cause) });
+    return accepted;
   }
 }
 
@@ -260,8 +246,7 @@ async function takeApiRun(
   const origin = { receivedAt: listedAt, source, channel, labels, organization };
   const run = toIncomingRun(deps, parsed.payload, origin, receivedAt);
   const routed = deliver ? run : { ...run, decide: withoutDeliveries(run.decide) };
-  const arrival = { receipt, run: note === undefined ? routed : { ...routed, decide: noted(routed.decide, note) } };
-  return toDurable(arrival, await accept(arrival));
+  return accept({ receipt, run: note === undefined ? routed : { ...routed, decide: noted(routed.decide, note) } });
 }
 
 const noted =
@@ -289,15 +274,6 @@ async function reread(
     return { kind: "crashed", runId: run.id, error: String(error) };
   }
 }
-
-const toDurable = ({ receipt }: IncomingReceipt, accepted: Accepted): DurableReceipt => ({
-  kind: "durable",
-  accepted,
-  receiptId: receipt.id,
-  reportedStatus: receipt.reportedStatus,
-  bytes: receipt.body.length,
-  crashed: null,
-});
 
 const withoutDeliveries =
   (decide: Decide): Decide =>

@@ -2,11 +2,10 @@
 import type { Source } from "../domain/run.ts";
 import type { Accepted } from "../store/contract/receipts.ts";
 import { receiptSpanOf, revisionSpanOf, traceIdOf, type Span, type Trace } from "../telemetry/trace.ts";
-import type { DurableReceipt } from "./intake.ts";
 
 /** Its fields in a log line. */
-export function receiptFields({ accepted, receiptId, reportedStatus }: DurableReceipt) {
-  const { runId, verdict, note, deliveries } = accepted;
+export function receiptFields(accepted: Accepted) {
+  const { receiptId, reportedStatus, runId, verdict, note, deliveries } = accepted;
   return {
     run_id: runId,
     trace_id: runId === null ? null : traceIdOf(runId),
@@ -43,7 +42,7 @@ function whyNoDelivery({ deliveries, verdict, note, matchedRoutes }: Accepted): 
 /** Its span. An unrecognized receipt has no run, and so no span. */
 export function traceReceipt(
   trace: Trace,
-  { accepted: { runId, verdict, revision, deliveries }, receiptId }: DurableReceipt,
+  { receiptId, runId, verdict, revision, deliveries }: Accepted,
   { kind, source, startedAt, finishedAt }: Pick<Span, "kind" | "startedAt" | "finishedAt"> & { source: Source },
 ): void {
   if (trace === null || runId === null) return;

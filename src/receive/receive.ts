@@ -4,7 +4,7 @@ import type { Runtime } from "../platform/runtime.ts";
 import type { Trace } from "../telemetry/trace.ts";
 import { StorageFault } from "../store/contract/faults.ts";
 import type { Accepted } from "../store/contract/receipts.ts";
-import type { DurableReceipt, Intake, WithoutReceipt } from "./intake.ts";
+import type { Intake, WithoutReceipt } from "./intake.ts";
 import { receiptFields, traceReceipt } from "./receipt-log.ts";
 import {
   MAX_UNSIGNED_BYTES,
@@ -12,17 +12,17 @@ import {
   verify,
   type Incoming,
   type SignatureFault,
-  type VerifiedBody,
+  type VerifiedWebhook,
   type VerifyKey,
 } from "./verify.ts";
 
+/** What became of a webhook: it is on disk, or why it is not. */
 export type Received =
+  | Accepted
   | { kind: "refused"; reason: SignatureFault }
   /** No key signed it, and of a body that large Skyvern is not asked. */
   | { kind: "too_large"; limit: number }
   | WithoutReceipt
-  /** On disk. */
-  | { kind: "durable"; accepted: Accepted }
   /** Not on disk, nothing half-done: come again. */
   | { kind: "unavailable" };
 
@@ -30,7 +30,7 @@ export type Received =
  * Asks Skyvern about the run that an unsigned body names. `from` is the sender's address. Null: Skyvern said that it
  * knows no such run of ours. `unavailable`: Skyvern could not be asked, or too much was asked for.
  */
-export type Confirm = (bytes: Buffer, from: string) => Promise<(Received & { kind: "durable" | "unavailable" }) | null>;
+export type Confirm = (bytes: Buffer, from: string) => Promise<Accepted | { kind: "unavailable" } | null>;
 
 export interface ReceiveDeps {
   /** Those that verify now: a key that is taken away counts no more, also for a body that is being read. */
@@ -71,10 +71,10 @@ export function createReceiver(deps: ReceiveDeps, confirm: Confirm | null): Rece
       return typeof checked === "string" ? refusal(checked) : checked;
     },
     receive: async (incoming) => {
-      const body = verify(incoming.bytes, incoming.signature, deps.keys());
-      if (typeof body === "string")
-        return (await confirmed(deps, confirm, incoming)) ?? { kind: "refused", reason: refusal(body) };
-      return receiveVerified(deps, body, incoming);
+      const webhook = verify(incoming, deps.keys());
+      if (typeof webhook === "string")
+        return (await confirmed(deps, confirm, incoming)) ?? { kind: "refused", reason: refusal(webhook) };
+      return receiveVerified(deps, webhook);
     },
     overloaded: () => metrics.webhooks.inc({ result: "overloaded" }),
   };
@@ -91,9 +91,7 @@ async function confirmed(
   try {
     const answer = await confirm(bytes, from);
     if (answer === null) return null;
-    metrics.webhooks.inc({
-      result: answer.kind === "durable" ? `confirmed_${answer.accepted.verdict}` : "unconfirmed",
-    });
+    metrics.webhooks.inc({ result: "verdict" in answer ? `confirmed_${answer.verdict}` : "unconfirmed" });
     return answer;
   } catch (error) {
     log.error("webhook.not_stored", { result: "storage_failed", error: String(error) });
@@ -101,25 +99,21 @@ async function confirmed(
   }
 }
 
-async function receiveVerified(
-  deps: ReceiveDeps,
-  body: VerifiedBody,
-  { sentAt, channel, query }: Incoming,
-): Promise<Received> {
+async function receiveVerified(deps: ReceiveDeps, webhook: VerifiedWebhook): Promise<Received> {
   const { intake, log, metrics } = deps;
   const startedAt = performance.now();
-  const about = { key: body.key, channel };
+  const about = { key: webhook.key, channel: webhook.channel };
   try {
-    const receivedAt = deps.runtime.now();
-    const result = await intake.webhook({ ...body, channel, query, sentAt, receivedAt });
-    if (result.kind === "totp") {
+    const result = await intake.webhook(webhook, deps.runtime.now());
+    if ("verdict" in result) noteAccepted(deps, result, { about, startedAt });
+    else if (result.kind === "totp") {
       metrics.webhooks.inc({ result: "totp" });
-      log.warn("webhook.totp_request", { key: body.key, hint: "a totp_url points at the relay; it has no codes" });
-    } else if (result.kind === "test") {
+      log.warn("webhook.totp_request", { key: webhook.key, hint: "a totp_url points at the relay; it has no codes" });
+    } else {
       metrics.webhooks.inc({ result: "test" });
       log.info("webhook.test", { run_id: result.runId, ...about, sinks: result.sinks });
       for (const sink of result.sinks) deps.tryOut(sink);
-    } else noteReceipt(deps, result, { about, startedAt });
+    }
     return result;
   } catch (error) {
     const failure = { result: "storage_failed" };
@@ -132,22 +126,20 @@ async function receiveVerified(
 }
 
 /** `startedAt`: of the process's monotonic clock. */
-function noteReceipt(
+function noteAccepted(
   { runtime, log, metrics, trace = null, nudge }: ReceiveDeps,
-  receipt: DurableReceipt,
+  accepted: Accepted,
   { about, startedAt }: { about: { key: string; channel: string | null }; startedAt: number },
 ): void {
-  const { accepted, crashed, bytes } = receipt;
-  const { verdict } = accepted;
+  const { verdict, bytes } = accepted;
   if (accepted.deliveries > 0) nudge();
   metrics.webhooks.inc({ result: verdict });
   const tookMs = performance.now() - startedAt;
   metrics.receiveSeconds.observe(tookMs / 1000);
   const finishedAt = runtime.now();
   const times = { startedAt: finishedAt - tookMs, finishedAt };
-  traceReceipt(trace, receipt, { kind: "server", source: "webhook", ...times });
-  if (crashed) log.error("webhook.crashed", { run_id: crashed.runId, error: crashed.error });
-  const fields = { ...receiptFields(receipt), ...about, bytes };
+  traceReceipt(trace, accepted, { kind: "server", source: "webhook", ...times });
+  const fields = { ...receiptFields(accepted), ...about, bytes };
   if (verdict === "unrecognized") log.warn("webhook.unrecognized", fields);
   else if (verdict === "disputed") log.warn("webhook.disputed", fields);
   else log.info("webhook.received", fields);

@@ -22,9 +22,8 @@ export interface Incoming {
   from: string;
 }
 
-/** The raw body of a webhook with a correct signature. Only {@link verify} creates one. */
-export interface VerifiedBody {
-  readonly bytes: Buffer;
+/** A webhook with a correct signature. Only {@link verify} creates one. */
+export interface VerifiedWebhook extends Incoming {
   /** Name of the key that signed it. */
   readonly key: string;
   readonly organization: string | null;
@@ -59,11 +58,8 @@ export function precheckBody(signature: string | null, confirms: boolean): numbe
  * Checks `x-skyvern-signature` (lowercase hex HMAC-SHA256 of the raw bytes, contract §1) against every key in constant
  * time, without stopping at the first that fits. The timestamp header is not signed and is ignored.
  */
-export function verify(
-  bytes: Buffer,
-  signature: string | null | undefined,
-  keys: readonly VerifyKey[],
-): VerifiedBody | SignatureFault {
+export function verify(incoming: Incoming, keys: readonly VerifyKey[]): VerifiedWebhook | SignatureFault {
+  const { bytes, signature } = incoming;
   const impossible = precheck(signature);
   if (impossible !== null) return impossible;
   const given = Buffer.from(signature ?? "", "hex");
@@ -74,5 +70,5 @@ export function verify(
     if (timingSafeEqual(wanted, given)) match ??= candidate;
   }
   if (match === null) return "wrong_signature";
-  return { bytes, key: match.name, organization: match.organization } as VerifiedBody;
+  return { ...incoming, key: match.name, organization: match.organization } as VerifiedWebhook;
 }

@@ -46,7 +46,7 @@ export function createConfirm(deps: ConfirmDeps): Confirm {
     if (!mayAsk) return { kind: "unavailable" };
     const confirmed = await ask(deps, id);
     if (confirmed === null) remember(unknownUntil, id, now() + UNKNOWN_MS);
-    else if (confirmed.kind === "durable") remember(proven, network, true);
+    else if ("verdict" in confirmed) remember(proven, network, true);
     return confirmed;
   };
 }
@@ -71,6 +71,5 @@ async function ask({ client, ingest, addresses, scope }: ConfirmDeps, id: string
   const webhookUrl = webhookUrlOf(run);
   if (scope !== "all" && !addresses.pointsHere(webhookUrl)) return null;
   const channel = addresses.channelOf(webhookUrl);
-  const accepted = await ingest(run, { source: "reconciled", organization, channel });
-  return accepted && { kind: "durable", accepted };
+  return ingest(run, { source: "reconciled", organization, channel });
 }

@@ -46,16 +46,15 @@ export function createIngest(deps: IngestDeps, { deliver }: { deliver: boolean }
     const receivedAt = runtime.now();
     const listedAt = deliver ? receivedAt : Math.min(endedAt ?? receivedAt, receivedAt);
     const text = JSON.stringify(asInWebhooks(answer));
-    const result = await intake.answer({ text, query: queryOf(answer), ...origin, receivedAt, listedAt, deliver });
-    if (result.kind === "unrecognized") {
-      log.warn("answer.unrecognized", { source, reason: result.reason });
+    const accepted = await intake.answer({ text, query: queryOf(answer), ...origin, receivedAt, listedAt, deliver });
+    if ("reason" in accepted) {
+      log.warn("answer.unrecognized", { source, reason: accepted.reason });
       return null;
     }
-    const { accepted } = result;
     if (accepted.deliveries > 0) nudge();
     metrics.ingested.inc({ source, verdict: accepted.verdict });
-    traceReceipt(trace, result, { kind: "internal", source, startedAt: receivedAt, finishedAt: runtime.now() });
-    log.info("run.ingested", { ...receiptFields(result), source });
+    traceReceipt(trace, accepted, { kind: "internal", source, startedAt: receivedAt, finishedAt: runtime.now() });
+    log.info("run.ingested", { ...receiptFields(accepted), source });
     return accepted;
   };
 }

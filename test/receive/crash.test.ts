@@ -9,7 +9,7 @@ import { Secret } from "../../src/platform/secret.ts";
 import { openSqlite } from "../../src/store/database.ts";
 import { migrate } from "../../src/store/schema/migrate.ts";
 import { createSqlStore } from "../../src/store/sql-store.ts";
-import { FIXTURE_KEY, signatureOf, verifiedBody } from "../support/fixtures.ts";
+import { FIXTURE_KEY, signatureOf, verifiedWebhook } from "../support/fixtures.ts";
 import { aRuntime } from "../support/runtime.ts";
 
 it("a body that crashes settling is stored, others that came with it are accepted, and a start survives it", async () => {
@@ -19,6 +19,7 @@ it("a body that crashes settling is stored, others that came with it are accepte
   onTestFinished(() => store.close());
   const runtime = aRuntime();
   let hasBug = true;
+  const logged: string[] = [];
   const intaking: IntakeDeps = {
     redactKeys: [],
     routes: [],
@@ -36,8 +37,9 @@ it("a body that crashes settling is stored, others that came with it are accepte
     ],
     store,
     runtime,
+    log: { ...silentLog, error: (event, fields) => void logged.push(`${event} ${String(fields?.["run_id"])}`) },
   };
-  const log = silentLog;
+  const { log } = intaking;
   // The decisions are made in the order of arrival: the second one crashes.
   let crashing = false;
   const accept: typeof store.accept = (items) =>
@@ -79,10 +81,11 @@ it("a body that crashes settling is stored, others that came with it are accepte
   };
 
   expect(await Promise.all(["tsk_1", "tsk_2", "tsk_3"].map(receive))).toMatchObject([
-    { kind: "durable", accepted: { verdict: "accepted", runId: "tsk_1" } },
-    { kind: "durable", accepted: { verdict: "unrecognized", runId: null } },
-    { kind: "durable", accepted: { verdict: "accepted", runId: "tsk_3" } },
+    { verdict: "accepted", runId: "tsk_1" },
+    { verdict: "unrecognized", runId: null },
+    { verdict: "accepted", runId: "tsk_3" },
   ]);
+  expect(logged).toEqual(["webhook.crashed tsk_2"]);
   expect(await store.unrecognizedReceipts(10)).toMatchObject([{ note: "internal error in the relay; see its log" }]);
 
   const unrecognized = { store, intake: createIntake(intaking), organizationOf: () => null, runtime, log };
@@ -117,17 +120,13 @@ it("a body that crashes settling and cannot be stored is refused, and others tha
   };
   const sinks = [{ name: "http", kind: "http", updates: false }];
   const parts = { redactKeys: [], routes: [], archives: false, organizations: [null], sinks, runtime: aRuntime() };
-  const intake = createIntake({ ...parts, store: { ...store, accept } });
-  const webhooks = ["tsk_1", "tsk_2", "tsk_3"].map((id) => ({
-    ...verifiedBody(JSON.stringify({ run_id: id, status: "completed" })),
-    channel: null,
-    query: null,
-    sentAt: null,
-    receivedAt: 1_000,
-  }));
-  expect(await Promise.allSettled(webhooks.map(intake.webhook))).toMatchObject([
-    { value: { kind: "durable", accepted: { verdict: "accepted" } } },
+  const intake = createIntake({ ...parts, store: { ...store, accept }, log: silentLog });
+  const webhooks = ["tsk_1", "tsk_2", "tsk_3"].map((id) =>
+    verifiedWebhook(JSON.stringify({ run_id: id, status: "completed" })),
+  );
+  expect(await Promise.allSettled(webhooks.map((one) => intake.webhook(one, 1_000)))).toMatchObject([
+    { value: { verdict: "accepted" } },
     { reason: new TypeError("a bug") },
-    { value: { kind: "durable", accepted: { verdict: "accepted" } } },
+    { value: { verdict: "accepted" } },
   ]);
 });

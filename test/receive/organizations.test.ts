@@ -197,7 +197,7 @@ describe("disputed receipts", () => {
     const store = relay.app.store as Store;
     const organizations = config.keys.map(({ organization }) => organization);
     const settings = { redactKeys: [], routes: [], sinks: [], organizations, archives: false };
-    const intake = createIntake({ ...settings, store, runtime });
+    const intake = createIntake({ ...settings, store, runtime, log: silentLog });
     const egress = createEgress({ allow: ["127.0.0.0/8"] });
     onTestFinished(() => egress.close());
     const client = createSkyvernClient({ baseUrl: standIns.skyvern.url, keys: config.keys, ...egress });

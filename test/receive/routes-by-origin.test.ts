@@ -5,8 +5,9 @@ import { describe, expect, it, onTestFinished } from "vitest";
 import { backfillCommand } from "../../src/cli/backfill.ts";
 import type { StandInRun } from "../../src/stand-ins/skyvern.ts";
 import type { JsonObject } from "../../src/platform/json.ts";
+import { silentLog } from "../../src/platform/log.ts";
 import { aFolder, anApp, type TestApp } from "../support/app.ts";
-import { verifiedBody } from "../support/fixtures.ts";
+import { verifiedWebhook } from "../support/fixtures.ts";
 import { atSkyvern, naive } from "../support/at-skyvern.ts";
 import { createIntake } from "../../src/receive/intake.ts";
 import { openSqlite } from "../../src/store/database.ts";
@@ -187,11 +188,19 @@ describe("a route that tests where a run comes from", () => {
     const store = createSqlStore(database);
     onTestFinished(() => store.close());
     const sinks = [{ name: "http", kind: "http", updates: false }];
-    const settings = { redactKeys: [], archives: false, organizations: [null], sinks, store, runtime: aRuntime() };
+    const settings = {
+      redactKeys: [],
+      archives: false,
+      organizations: [null],
+      sinks,
+      store,
+      runtime: aRuntime(),
+      log: silentLog,
+    };
     const chosen = { name: "chosen", when: { trigger: ["manual"] }, to: ["http"], stop: false };
     const about = { channel: null, query: null, receivedAt: NOW };
     const before = createIntake({ ...settings, routes: [chosen] });
-    await before.webhook({ ...verifiedBody(BODY), ...about, sentAt: null });
+    await before.webhook(verifiedWebhook(BODY.toString()), NOW);
     const reloaded = createIntake({ ...settings, routes: [] });
     const answer = { text: JSON.stringify(FAILED), source: "backfill", organization: null } as const;
     await reloaded.answer({ ...answer, ...about, listedAt: NOW, deliver: false });

@@ -38,12 +38,12 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
   describe("accept", () => {
     it("the store writes run, receipt, body and deliveries, and says what it decided", async () => {
       const run = aRun({ title: "Invoices", channel: "erp" });
-      const answers = await store.accept([
-        anArrival(run, { body: "the bytes", decision: { deliveries: [aDelivery("dlv_1")] } }),
-      ]);
+      const arrival = anArrival(run, { body: "the bytes", decision: { deliveries: [aDelivery("dlv_1")] } });
+      const answers = await store.accept([arrival]);
+      const about = { receiptId: arrival.receipt.id, reportedStatus: run.reported_status, bytes: 9 };
       const matchedRoutes = null;
       const decided = { verdict: "accepted", runId: "tsk_1", note: null, revision: 1, deliveries: 1, matchedRoutes };
-      expect(answers).toEqual([decided]);
+      expect(answers).toEqual([{ ...about, ...decided }]);
       expect(await store.run("tsk_1")).toMatchObject({ state: { run, revision: 1 }, status: "pending", artifacts: [] });
       const [receipt] = await store.receipts("tsk_1");
       expect(receipt).toMatchObject({

@@ -2,7 +2,7 @@ import { createHmac } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import type { JsonObject } from "../../src/platform/json.ts";
 import { Secret } from "../../src/platform/secret.ts";
-import { verify, type VerifiedBody } from "../../src/receive/verify.ts";
+import { verify, type VerifiedWebhook } from "../../src/receive/verify.ts";
 
 const FOLDER = new URL("../fixtures/", import.meta.url);
 
@@ -42,7 +42,8 @@ export const signatureOf = (body: string | Uint8Array, key: string = FIXTURE_KEY
   createHmac("sha256", key).update(body).digest("hex");
 
 /** The body as if it had come signed with the fixture key, whose organization nobody knows. */
-export const verifiedBody = (body: string | Uint8Array): VerifiedBody => {
+export const verifiedWebhook = (body: string): VerifiedWebhook => {
   const key = { name: "key", key: new Secret(FIXTURE_KEY), organization: null };
-  return verify(Buffer.from(body), signatureOf(body), [key]) as VerifiedBody;
+  const about = { sentAt: null, channel: null, query: null, from: "127.0.0.1" };
+  return verify({ bytes: Buffer.from(body), signature: signatureOf(body), ...about }, [key]) as VerifiedWebhook;
 };

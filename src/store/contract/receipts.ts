@@ -88,6 +88,10 @@ export interface NewDelivery {
 }
 
 export interface Accepted {
+  receiptId: string;
+  reportedStatus: string | null;
+  /** The length of the stored body: that of the received one would reveal how long its secrets are. */
+  bytes: number;
   verdict: Verdict;
   /** Null for an unrecognized receipt. */
   runId: string | null;

@@ -34,6 +34,7 @@ export async function acceptAll(transaction: WriteTransaction, items: readonly I
   const answers: Accepted[] = [];
   for (const { receipt, run } of items) {
     const { receivedAt } = receipt;
+    const about = { receiptId: receipt.id, reportedStatus: receipt.reportedStatus, bytes: receipt.body.length };
     const same = receiptKey(receipt.bodyHash, receipt.keyName);
     const fresh = receipts.get(same);
     const there = fresh ?? before.get(same);
@@ -42,14 +43,8 @@ export async function acceptAll(transaction: WriteTransaction, items: readonly I
       else repeated.push({ id: there.id, copies: 1, last_received_at: receivedAt });
       const { run_id: runId } = there;
       const verdict = runId === null ? "unrecognized" : "duplicate";
-      answers.push({
-        verdict,
-        runId,
-        note: "the same bytes again",
-        revision: null,
-        deliveries: 0,
-        matchedRoutes: null,
-      });
+      const nothing = { revision: null, deliveries: 0, matchedRoutes: null };
+      answers.push({ ...about, verdict, runId, note: "the same bytes again", ...nothing });
       continue;
     }
     const decision = run && runs.decide(run.id, run.decide, { receipt: receipt.id, now: receivedAt });
@@ -57,6 +52,7 @@ export async function acceptAll(transaction: WriteTransaction, items: readonly I
     const block = packBlock(run && runs.stateJson(run.id), receipt.body);
     receipts.set(same, receiptRow(receipt, { runId: run?.id ?? null, verdict, note, routing, block }));
     answers.push({
+      ...about,
       verdict,
       runId: run?.id ?? null,
       note,
