@@ -24,7 +24,7 @@ const { verify } = await of<typeof Verify>("receive/verify.ts");
 const { createRedact } = await of<typeof Redact>("skyvern/redact.ts");
 const { maskBody, parsePayload } = await of<typeof PayloadReader>("skyvern/payload.ts");
 const { normalize } = await of<typeof Normalize>("skyvern/normalize.ts");
-const { settle } = await of<typeof Settle>("receive/settle.ts");
+const { settle, toState } = await of<typeof Settle>("receive/settle.ts");
 const { indexedText } = await of<typeof Words>("store/search/search.ts");
 const { toListItem } = await of<typeof ListItems>("store/history/list-items.ts");
 const { packBlock, stateIn } = await of<typeof Blocks>("store/receipts/blocks.ts");
@@ -63,7 +63,7 @@ function slice(first: number): void {
   const runs = step("normalize", parsed, (one) => (one.kind === "run" ? normalize(one.payload, ARRIVAL) : null)).filter(
     (run) => run !== null,
   );
-  const states = step("settle", runs, (run) => settle(null, { run, owner: null, deliveryFailure: false }).state);
+  const states = step("settle", runs, (run) => settle(null, toState(run, null, false)).state);
   step("words", runs, indexedText);
   step("list item", runs, toListItem);
   const written = step("write state", states, (state) => JSON.stringify(state));

@@ -18,7 +18,7 @@ import type {
 } from "../store/contract/receipts.ts";
 import { attemptDueAt, followUpAt, lacksRelations } from "../domain/follow-up-plan.ts";
 import { listRetriedAttempts, runAtAttempt } from "../domain/run-attempt.ts";
-import { settle, settleAnew, settleWithoutRetry, type Observation, type Settled } from "./settle.ts";
+import { settle, settleAnew, settleWithoutRetry, toState, type Settled } from "./settle.ts";
 
 /**
  * What deciding needs to know of a sink. `updates`: it wants more data for the same outcome. `attempts`: it wants each
@@ -59,8 +59,8 @@ export function toIncomingRun(
   const run = normalize(payload, origin);
   // A key with an unknown organization does not make a run another's.
   if (organization === null && deps.organizations.includes(run.organization_id)) run.organization_id = null;
-  const observation: Observation = { run, owner: organization, deliveryFailure: isDeliveryFailure(payload) };
-  const decide = createDecide(deps, observation, now);
+  const arrived = toState(run, organization, isDeliveryFailure(payload));
+  const decide = createDecide(deps, arrived, now);
   return { id: run.run_id, decide: owned(deps, origin, decide, now) };
 }
 
@@ -98,10 +98,9 @@ const withOwners = (decision: Decision, owners: readonly Organization[]): Decisi
  * Settles and routes in one step, inside the transaction. `isUsurped`: what is known was said by a key that had no
  * right to.
  */
-function createDecide(deps: DecideDeps, observation: Observation, now: number) {
+function createDecide(deps: DecideDeps, arrived: RunState, now: number) {
   return (known: Known | null, isUsurped: boolean): Decision => {
-    const settled =
-      known && isUsurped ? settleAnew(known.state, observation) : settle(known?.state ?? null, observation);
+    const settled = known && isUsurped ? settleAnew(known.state, arrived) : settle(known?.state ?? null, arrived);
     return decideSettled(deps, settled, { known, isUsurped, now });
   };
 }

@@ -17,21 +17,10 @@ import {
   type Workflow,
 } from "../domain/run.ts";
 import { isoTime } from "../platform/time.ts";
+import type { Decision } from "../store/contract/receipts.ts";
 
-export interface Observation {
-  run: Run;
-  /** The organization whose key said so. */
-  owner: Organization;
-  /** The run is `failed` only because Skyvern could not deliver its webhook. */
-  deliveryFailure: boolean;
-}
-
-export interface Settled {
-  verdict: Exclude<Verdict, "unrecognized">;
-  state: RunState;
-  /** Why, when the verdict alone does not say it. */
-  note: string | null;
-}
+/** The part of a decision that settling makes; the note says why, when the verdict alone does not. */
+export type Settled = Pick<Decision, "verdict" | "state" | "note">;
 
 const FIELDS = [
   "run_type",
@@ -105,9 +94,9 @@ const LASTING: ReadonlySet<RunField> = new Set<RunField>([
   "started_at",
 ]);
 
-export function settle(known: RunState | null, observation: Observation): Settled {
-  const arrived = toState(observation);
-  const note = observation.deliveryFailure ? DELIVERY_FAILURE_NOTE : null;
+/** `arrived` is what one receipt says, as {@link toState} makes it. */
+export function settle(known: RunState | null, arrived: RunState): Settled {
+  const note = saysDeliveryFailure(arrived) ? DELIVERY_FAILURE_NOTE : null;
   const state = known === null ? arrived : merge(known, arrived);
   const was = known === null ? null : outcomeOf(known);
   if (!isFinal(state.run)) {
@@ -119,15 +108,15 @@ export function settle(known: RunState | null, observation: Observation): Settle
   const is = state.run.status;
   const verdict = was !== is ? "corrected" : arrived.run.status === is ? sameOutcome(known, state, note) : "duplicate";
   if (verdict === "corrected" || verdict === "updated") state.revision = known.revision + 1;
-  return { verdict, state, note: note ?? explainVerdict(verdict, was, is, observation.run.status) };
+  return { verdict, state, note: note ?? explainVerdict(verdict, was, is, arrived.run.reported_status) };
 }
 
 /**
  * Settles the first receipt of a run's owner when another organization's key had spoken for the run: nothing of that
  * stays except the time at which the run first appeared.
  */
-export function settleAnew(usurped: RunState, observation: Observation): Settled {
-  const settled = settle(null, observation);
+export function settleAnew(usurped: RunState, arrived: RunState): Settled {
+  const settled = settle(null, arrived);
   const { run } = settled.state;
   const received_at = Math.min(run.received_at, usurped.run.received_at);
   const state = { ...settled.state, run: { ...run, received_at }, revision: usurped.revision };
@@ -183,8 +172,13 @@ function explainVerdict(verdict: Verdict, was: string, is: string, reported: str
   return verdict === "duplicate" && reported !== is ? `reports ${reported}, but ${is} is the later outcome` : null;
 }
 
-/** A single observation as a state. */
-function toState({ run, owner, deliveryFailure }: Observation): RunState {
+const saysDeliveryFailure = ({ clock: [, , real] }: RunState): boolean => real === 0;
+
+/**
+ * What one receipt says of a run, as a state. `owner` is the organization whose key said so. `deliveryFailure`: the run
+ * is `failed` only because Skyvern could not deliver its webhook.
+ */
+export function toState(run: Run, owner: Organization, deliveryFailure: boolean): RunState {
   const final = isFinal(run) ? 1 : 0;
   const times = [
     run.finished_at ?? 0,

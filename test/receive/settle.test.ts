@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { settle, settleWithoutRetry, type Observation } from "../../src/receive/settle.ts";
+import { settle, settleWithoutRetry, toState } from "../../src/receive/settle.ts";
 import type { RunState, Source } from "../../src/domain/run.ts";
 import { isDeliveryFailure, normalize } from "../../src/skyvern/normalize.ts";
 import { readPayload } from "../../src/skyvern/payload.ts";
@@ -13,14 +13,11 @@ const fixture = (name: string): JsonObject =>
 
 const ARRIVAL = { channel: null, organization: null } as const;
 
-function observe(payload: JsonObject, receivedAt: number, source: Source = "webhook"): Observation {
+function observe(payload: JsonObject, receivedAt: number, source: Source = "webhook"): RunState {
   const parsed = readPayload(payload);
   if (parsed.kind !== "run") throw new Error(`not a run: ${parsed.kind}`);
-  return {
-    run: normalize(parsed.payload, { ...ARRIVAL, source, receivedAt }),
-    owner: null,
-    deliveryFailure: isDeliveryFailure(parsed.payload),
-  };
+  const run = normalize(parsed.payload, { ...ARRIVAL, source, receivedAt });
+  return toState(run, null, isDeliveryFailure(parsed.payload));
 }
 
 /** A small payload; later ones by `at`, in seconds. */
@@ -29,7 +26,7 @@ const payload = (status: string, at: number | null, more: JsonObject = {}): Json
   return { run_id: "tsk_v2_1", status, finished_at: time, modified_at: time, ...more };
 };
 
-function settleAll(observations: readonly Observation[]): {
+function settleAll(observations: readonly RunState[]): {
   state: RunState;
   verdicts: string[];
   notes: (string | null)[];
@@ -478,7 +475,7 @@ describe("text that Skyvern's retention removed", () => {
 
 it("the state of a run may be written and read between receipts, as the store does", () => {
   const payloads = ["webhook.task_v2.completed", "webhook.task_v2.failed-after-webhook-timeout"].map(fixture);
-  const [first, second] = payloads.map((one, i) => observe(one, 1_000 + i)) as [Observation, Observation];
+  const [first, second] = payloads.map((one, i) => observe(one, 1_000 + i)) as [RunState, RunState];
   const written = parseJson(JSON.stringify(settle(null, first).state)) as unknown as RunState;
   expect(settle(written, second)).toEqual(settle(settle(null, first).state, second));
 });
