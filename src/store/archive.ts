@@ -1,5 +1,5 @@
 /** The archive's part of the Store: runs whose artifacts are to be copied, and the copies made so far. */
-import type { WriteTransaction } from "./stats/rollups.ts";
+import type { Write } from "./grouped.ts";
 import type { BulkSql } from "./bulk-sql.ts";
 import type { ArchiveStore, Copy } from "./contract/archive.ts";
 import type { Db, Tables } from "./tables.ts";
@@ -27,11 +27,7 @@ export async function discard(tx: Db, hashes: readonly string[], now: number): P
     .execute();
 }
 
-/** `write` runs a change in a transaction. */
-export function copiesStore(
-  db: Db,
-  write: <T>(work: (transaction: WriteTransaction) => Promise<T>) => Promise<T>,
-): ArchiveStore {
+export function copiesStore(db: Db, write: Write): ArchiveStore {
   return {
     dueArchiving: async (now, limit) => {
       const due = db.selectFrom("archiving").select(["run_id", "due_at", "failures"]).where("due_at", "<=", now);

@@ -1,5 +1,41 @@
 import { setImmediate as immediate, setTimeout as sleep } from "node:timers/promises";
+import type { BulkSql } from "./bulk-sql.ts";
+import type { Change } from "./contract/changes.ts";
 import { StorageFault } from "./contract/faults.ts";
+import type { Database } from "./database.ts";
+import { createLedger, type Ledger } from "./stats/rollups.ts";
+import type { Db } from "./tables.ts";
+
+/** A write transaction, with the roll-ups and index entries that it owes at its end. */
+export interface WriteTransaction {
+  tx: Db;
+  /** The same transaction, for many rows at a time. */
+  rows: BulkSql;
+  ledger: Ledger;
+}
+
+/** Runs a change in a transaction. The change may run more than once, and must await nothing but the database. */
+export type Write = <T>(change: (transaction: WriteTransaction) => Promise<T>) => Promise<T>;
+
+/**
+ * All changes requested in one turn of the event loop share one transaction: one BEGIN, one COMMIT, one wait for the
+ * disk. `committed` is told what has changed.
+ */
+export function createWrite(database: Database, committed: (changes: readonly Change[]) => void): Write {
+  const writeAll = async (works: readonly Parameters<Write>[0][]): Promise<unknown[]> => {
+    const { results, changes } = await database.transaction(async (tx, rows) => {
+      const ledger = createLedger();
+      const results: unknown[] = [];
+      for (const work of works) results.push(await work({ tx, rows, ledger }));
+      await ledger.write(rows);
+      return { results, changes: ledger.changes };
+    });
+    committed(changes);
+    return results;
+  };
+  const gathered = grouped(writeAll);
+  return <T>(change: (transaction: WriteTransaction) => Promise<T>) => gathered(change) as Promise<T>;
+}
 
 /** The most items in one transaction; more would hold up the items behind them. */
 const MAX_BATCH = 256;

@@ -9,7 +9,7 @@
  */
 import { sql } from "kysely";
 import { discard } from "./archive.ts";
-import type { WriteTransaction } from "./stats/rollups.ts";
+import type { Write, WriteTransaction } from "./grouped.ts";
 import type { Database } from "./database.ts";
 import { dayOf } from "../platform/time.ts";
 import { saveSetting, setting } from "./key-values.ts";
@@ -18,11 +18,8 @@ import { stateBlock } from "./history/page-size.ts";
 import type { PruneStep, Pruned, RetentionStore } from "./contract/retention.ts";
 import type { Db } from "./tables.ts";
 
-/** `write` runs a change in a transaction; counting alone needs none. */
-export function pruneStore(
-  { db }: Pick<Database, "db">,
-  write: <T>(work: (transaction: WriteTransaction) => Promise<T>) => Promise<T>,
-): RetentionStore {
+/** Counting alone needs no transaction. */
+export function pruneStore({ db }: Pick<Database, "db">, write: Write): RetentionStore {
   const step = (act: (change: MayChange, step: PruneStep) => Promise<Pruned>) => (given: PruneStep) =>
     given.dryRun ? act({ tx: db }, given) : write((change) => act(change, given));
   return {

@@ -6,8 +6,7 @@ import { copiesStore } from "./archive.ts";
 import type { Database } from "./database.ts";
 import { findDeliveries } from "./history/find-runs.ts";
 import { attempts, readBody, receiptOfRow, receiptRows, runPage, runRows, storedRuns } from "./history/read.ts";
-import { grouped } from "./grouped.ts";
-import { createLedger, type WriteTransaction } from "./stats/rollups.ts";
+import { createWrite, grouped, type Write } from "./grouped.ts";
 import {
   deadLetterOrphans,
   circuits,
@@ -57,37 +56,20 @@ import { rebuildWords } from "./search/rebuild.ts";
  */
 const RECORDS_REST_MS = 50;
 
-/** A write that waits for its transaction. It may run more than once, and must await nothing but the database. */
-type Work = (transaction: WriteTransaction) => Promise<unknown>;
-
 /** Creates the Store over SQL. The database must be migrated. */
 export function createSqlStore(database: Database): Store {
   const { db } = database;
   const ring = new ChangeRing();
-  const writeAll = async (works: readonly Work[]): Promise<unknown[]> => {
-    const { results, changes } = await database.transaction(async (tx, rows) => {
-      const ledger = createLedger();
-      const results: unknown[] = [];
-      for (const work of works) results.push(await work({ tx, rows, ledger }));
-      await ledger.write(rows);
-      return { results, changes: ledger.changes };
-    });
+  const write = createWrite(database, (changes) => {
     ring.push(changes);
     if (changes.length > 0) database.notifyPeers?.(changes.map(({ kind, id }) => ({ kind, id })));
-    return results;
-  };
+  });
   const upToDate = (): ChangeRing => {
     const foreign = database.foreignChanges();
     if (foreign === null) ring.reset();
     else ring.push(foreign.map(unreadChange));
     return ring;
   };
-  const gathered = grouped(writeAll);
-  /**
-   * All writes requested in one turn of the event loop share one transaction: one BEGIN, one COMMIT, one wait for the
-   * disk.
-   */
-  const write = <T>(work: (transaction: WriteTransaction) => Promise<T>): Promise<T> => gathered(work) as Promise<T>;
   const ways: Ways = { database, db, write, upToDate };
   return {
     ...receiptOperations(ways),
@@ -106,8 +88,7 @@ export function createSqlStore(database: Database): Store {
 interface Ways {
   database: Database;
   db: Database["db"];
-  /** Runs a change in a transaction that it shares with others. */
-  write: <T>(work: (transaction: WriteTransaction) => Promise<T>) => Promise<T>;
+  write: Write;
   /** The ring, with what other processes have changed. */
   upToDate: () => ChangeRing;
 }
@@ -139,7 +120,7 @@ const runOperations = ({ database, db, write, upToDate }: Ways): RunStore => ({
 });
 
 /** The lists that are found in one turn of the event loop are saved together. */
-function savingArtifacts(write: Ways["write"]): RunStore["saveArtifacts"] {
+function savingArtifacts(write: Write): RunStore["saveArtifacts"] {
   const save = grouped(async (found: readonly FoundArtifacts[]) => {
     await write((change) => saveArtifacts(change, found));
     return found.map(() => {});

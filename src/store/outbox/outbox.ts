@@ -4,7 +4,7 @@ import type { ArtifactsStatus, Circuit, Delivery, DeliveryReceipt, Outcome } fro
 import { insertDeliveries } from "../receipts/accept.ts";
 import { saveArtifacts } from "../receipts/artifacts.ts";
 import { stateIn } from "../receipts/blocks.ts";
-import type { WriteTransaction } from "../stats/rollups.ts";
+import type { WriteTransaction } from "../grouped.ts";
 import { deliveriesThat } from "../history/find-runs.ts";
 import { deliveryRow, isWaiting, parseReceipt, sameSubject, toDelivery } from "./rows.ts";
 import { stateBlock } from "../history/page-size.ts";

@@ -8,7 +8,7 @@ import { isJsonObject, type Json } from "../../platform/json.ts";
 import type { Run } from "../../domain/run.ts";
 import { packBlock, stateIn, unpackBlock } from "./blocks.ts";
 import { toListItem } from "../history/list-items.ts";
-import type { WriteTransaction } from "../stats/rollups.ts";
+import type { WriteTransaction } from "../grouped.ts";
 import { queueArchiving } from "../archive.ts";
 import type { BulkSql } from "../bulk-sql.ts";
 import { DecisionCrashed } from "../contract/faults.ts";

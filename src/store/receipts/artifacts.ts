@@ -1,7 +1,7 @@
 /** The artifacts that Skyvern's API listed for a run. */
 import { isDeepStrictEqual } from "node:util";
 import type { ArtifactsStatus } from "../../domain/run.ts";
-import type { WriteTransaction } from "../stats/rollups.ts";
+import type { WriteTransaction } from "../grouped.ts";
 import type { BulkSql } from "../bulk-sql.ts";
 import type { FoundArtifacts } from "../contract/outbox.ts";
 import type { KnownArtifacts } from "../contract/runs.ts";

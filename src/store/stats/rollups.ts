@@ -38,14 +38,6 @@ export interface Ledger {
   readonly changes: readonly Change[];
 }
 
-/** A write transaction, with the roll-ups and index entries that it owes at its end. */
-export interface WriteTransaction {
-  tx: Db;
-  /** The same transaction, for many rows at a time. */
-  rows: BulkSql;
-  ledger: Ledger;
-}
-
 export function createLedger(): Ledger {
   const runs = new Map<string, Insertable<Tables["run_counts"]>>();
   const deliveries = new Map<string, Insertable<Tables["delivery_counts"]>>();
