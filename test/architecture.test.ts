@@ -98,6 +98,28 @@ it("docs/architecture.md shows every room: name a new one in its table and its p
   expect(LEVELS.flat().filter((room) => !isShown(room) || !isDrawn(room))).toEqual([]);
 });
 
+/** Files that a webhook passes from its socket to its 200. */
+const MOST_ON_THE_WAY = 15;
+it(`docs/architecture.md names the files that a webhook passes, at most ${MOST_ON_THE_WAY}, and the types that they hand on`, () => {
+  const page = readFileSync(join(src, "../docs/architecture.md"), "utf8");
+  const [picture = ""] = /subgraph accept [^]*?\n  end/.exec(page) ?? [];
+  let room = "";
+  // A name without its room lies in the room of the name before.
+  const passed = [...picture.matchAll(/[\w/-]+\.ts/g)].map(([name]) => {
+    const file = files.includes(name) ? name : `${room}/${name}`;
+    room = partOf(file);
+    return file;
+  });
+  expect(passed.filter((file) => !files.includes(file))).toEqual([]);
+  expect(new Set(passed).size).toBeGreaterThan(10);
+  expect(new Set(passed).size).toBeLessThanOrEqual(MOST_ON_THE_WAY);
+  const [, handed = ""] = /hand on what came in as ([^.]*)\./.exec(page) ?? [];
+  const types = [...handed.matchAll(/`(\w+)`/g)].map(([, name]) => name ?? "");
+  const exported = files.map((file) => readFileSync(join(src, file), "utf8")).join("\n");
+  expect(types.length).toBeGreaterThan(5);
+  expect(types.filter((name) => !new RegExp(`^export (?:interface|type) ${name}\\b`, "m").test(exported))).toEqual([]);
+});
+
 it("imports point down only: move what both sides need to a lower level, or hand it in from app/app.ts", () => {
   const up = imports.filter(({ from, to }) => from !== to && levelOf(to) > levelOf(from));
   expect(up.map(({ file, target }) => `${file} imports ${target}`)).toEqual([]);
