@@ -2,7 +2,7 @@
  * The mail shows the decisive screenshot and carries the downloads, so it can be read without a network. When they make
  * it too large for the server, it is sent without them.
  */
-import type { Outcome } from "../../domain/run.ts";
+import type { DeliveryReceipt, Outcome } from "../../domain/run.ts";
 import { buildContent, formatTime, type IdPart } from "../content.ts";
 import { readFiles, readScreenshot } from "../attachments.ts";
 import type { Job, Sink, SinkDeps } from "../sink.ts";
@@ -15,7 +15,9 @@ import {
   outcomeOfSmtp,
   readProgress,
   sendMail,
+  settledBy,
   smtpServer,
+  type SmtpProgress,
   type SmtpServer,
 } from "./smtp.ts";
 
@@ -34,14 +36,17 @@ interface MailTarget {
 async function deliver({ name, config, server, deps }: MailTarget, job: Job, signal: AbortSignal): Promise<Outcome> {
   const messageId = makeMessageId(job.deliveryId, config.from);
   const begun = readProgress(job.begun ?? null);
-  const assumed: Outcome = { kind: "delivered", receipt: { ...job.begun, message_id: messageId, assumed: true } };
   const assume = config.on_unknown === "assume_sent";
-  if (assume && job.maybeSent) return assumed;
+  const assumed = (receipt: DeliveryReceipt | null | undefined): Outcome => ({
+    kind: "delivered",
+    receipt: { ...receipt, message_id: messageId, assumed: true },
+  });
+  if (assume && job.maybeSent) return assumed(job.begun);
 
   const { from, to, reply_to: replyTo } = config;
-  const settled = new Set([...begun.accepted, ...begun.rejected.map(({ address }) => address)]);
-  const recipients = [...new Set(to.map(({ address }) => address))].filter((address) => !settled.has(address));
-  const send = async (enclosed: Enclosed, notes: string[]) => {
+  const send = async (enclosed: Enclosed, notes: string[], settled: SmtpProgress) => {
+    const gone = new Set([...settled.accepted, ...settled.rejected.map(({ address }) => address)]);
+    const recipients = [...new Set(to.map(({ address }) => address))].filter((address) => !gone.has(address));
     const date = new Date(deps.now());
     const content = buildContent(job.report, job.cause);
     const told = { ...content, ids: [...content.ids, ...formatAsOf(job, date)], notes: [...content.notes, ...notes] };
@@ -49,17 +54,17 @@ async function deliver({ name, config, server, deps }: MailTarget, job: Job, sig
     const message = await rawMessage({ mail, enclosed, messageId, from, to, recipients, replyTo, date });
     return sendMail(server, message, signal);
   };
+  const who = `SMTP server of email sink "${name}" (${server.address})`;
+  const context = { who, messageId, secrets: server.secrets, begun };
   const { enclosed, notes } = await enclose(job, signal);
-  const first = await send(enclosed, notes);
+  const first = await send(enclosed, notes, begun);
   const retryNote = isTooLarge(first, job.attempt) ? TOO_LARGE : isTextRefused(first, job.attempt) ? REFUSED : null;
-  const result = retryNote !== null && enclosed !== NOTHING ? await send(NOTHING, [retryNote]) : first;
-  const outcome = outcomeOfSmtp(result, {
-    who: `SMTP server of email sink "${name}" (${server.address})`,
-    messageId,
-    secrets: server.secrets,
-    begun,
-  });
-  return assume && outcome.kind === "retry" && outcome.unknown ? assumed : outcome;
+  let outcome = outcomeOfSmtp(first, context);
+  if (retryNote !== null && enclosed !== NOTHING) {
+    const settled = settledBy(first, context);
+    outcome = outcomeOfSmtp(await send(NOTHING, [retryNote], settled), { ...context, begun: settled });
+  }
+  return assume && outcome.kind === "retry" && outcome.unknown ? assumed(outcome.receipt ?? job.begun) : outcome;
 }
 
 /** A mail cannot be edited, so it says how old its text is. */

@@ -9,7 +9,7 @@ export async function diagnose({ smtp }: EmailSettings, signal: AbortSignal): Pr
   const who = `SMTP server ${server.address}`;
   const tried = await tryConnection(server, signal);
   if (tried.error !== null) {
-    const result = { kind: "failed", error: tried.error, handedOver: false, aborted: false } as const;
+    const result = { kind: "failed", error: tried.error, handedOver: false, aborted: false, refused: [] } as const;
     const reason = reasonOf(outcomeOfSmtp(result, { who, messageId: "", secrets: server.secrets }));
     return [fault(reason, fixFor(tried.error))];
   }

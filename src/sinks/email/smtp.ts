@@ -11,6 +11,7 @@ import type { NodemailerError } from "nodemailer/lib/errors.js";
 import SMTPConnection, {
   type SMTPConnectionOptions,
   type SMTPConnectionSendInfo,
+  type SMTPEnvelope,
 } from "nodemailer/lib/smtp-connection";
 import { bareHost } from "../../net/networks.ts";
 import { isJsonObject, type JsonObject } from "../../platform/json.ts";
@@ -29,8 +30,17 @@ export interface SmtpServer {
 
 export type SmtpResult =
   | { kind: "accepted"; info: SMTPConnectionSendInfo }
-  /** `handedOver`: all of the text had been given to the connection. `aborted`: by the caller's signal. */
-  | { kind: "failed"; error: NodemailerError; handedOver: boolean; aborted: boolean };
+  /**
+   * `handedOver`: all of the text had been given to the connection. `aborted`: by the caller's signal. `refused`: what
+   * the server answered for each recipient that it refused.
+   */
+  | {
+      kind: "failed";
+      error: NodemailerError;
+      handedOver: boolean;
+      aborted: boolean;
+      refused: readonly NodemailerError[];
+    };
 
 const CONNECT_TIMEOUT_MS = 10_000;
 const GREETING_TIMEOUT_MS = 10_000;
@@ -72,6 +82,10 @@ export function sendMail(server: SmtpServer, message: RawMessage, signal: AbortS
     let handedOver = false;
     const text = Readable.from([message.bytes], { objectMode: false }).once("end", () => (handedOver = true));
     const connection = new SMTPConnection(server.options);
+    // The connection notes its recipients' answers in the envelope: an error tells them only when all were refused.
+    const envelope: SMTPEnvelope & { accepted?: string[]; rejectedErrors?: NodemailerError[] } = {
+      ...message.envelope,
+    };
     const finish = (result: SmtpResult) => {
       signal.removeEventListener("abort", onAbort);
       text.destroy();
@@ -79,7 +93,12 @@ export function sendMail(server: SmtpServer, message: RawMessage, signal: AbortS
       else connection.close();
       resolve(result);
     };
-    const fail = (error: NodemailerError, aborted = false) => finish({ kind: "failed", error, handedOver, aborted });
+    const fail = (error: NodemailerError, aborted = false) => {
+      // A server that refuses the sender refuses every recipient, too.
+      const isOfRecipients = error.rejectedErrors !== undefined || (envelope.accepted ?? []).length > 0;
+      const refused = isOfRecipients ? (envelope.rejectedErrors ?? []) : [];
+      finish({ kind: "failed", error, handedOver, aborted, refused });
+    };
     const onAbort = () => fail(new Error("aborted"), true);
 
     if (signal.aborted) return onAbort();
@@ -89,9 +108,7 @@ export function sendMail(server: SmtpServer, message: RawMessage, signal: AbortS
       if (error) return fail(error);
       logIn(connection, server.login, (error) => {
         if (error) return fail(error);
-        connection.send(message.envelope, text, (error, info) =>
-          error ? fail(error) : finish({ kind: "accepted", info }),
-        );
+        connection.send(envelope, text, (error, info) => (error ? fail(error) : finish({ kind: "accepted", info })));
       });
     });
   });
@@ -186,31 +203,53 @@ export interface SmtpContext {
   begun?: SmtpProgress;
 }
 
+/** The recipients settled by earlier attempts and by this result: those refused for now, or not answered, are open. */
+export function settledBy(result: SmtpResult, { secrets, begun = NOBODY }: SmtpContext): SmtpProgress {
+  return {
+    accepted: [...begun.accepted, ...(result.kind === "accepted" ? result.info.accepted : [])],
+    rejected: [
+      ...begun.rejected,
+      ...refusedBy(result)
+        .filter(isRefusal)
+        .map((error) => named(error, secrets)),
+    ],
+  };
+}
+
+const NOBODY: SmtpProgress = { accepted: [], rejected: [] };
+
+const refusedBy = (result: SmtpResult): readonly NodemailerError[] =>
+  result.kind === "accepted" ? (result.info.rejectedErrors ?? []) : result.refused;
+
+const named = ({ recipient = "", response = "" }: NodemailerError, secrets: readonly string[]) => ({
+  address: recipient,
+  response: quote(response, secrets),
+});
+
 /**
  * The outcome by reply. Accepted for all recipients, or refused for good for the others: delivered, and those refused
- * are named. Refused for now for some: retry, for these alone, even when the others were all refused for good. Any other
- * 4xx reply (greylisting, busy): retry. A 5xx reply to login, sender, recipient or text: dead. No connection or a broken
- * one: retry, `unknown` when the text had been handed over without a reply.
+ * are named. Refused for now for some: retry, for these alone, even when the others were all refused for good. Any
+ * other 4xx reply (greylisting, busy): retry. A 5xx reply to login, sender, recipient or text: dead. No connection or a
+ * broken one: retry, `unknown` when the text had been handed over without a reply. No retry asks again for a recipient
+ * refused for good.
  */
 export function outcomeOfSmtp(result: SmtpResult, context: SmtpContext): Outcome {
-  const { who, secrets, begun = { accepted: [], rejected: [] } } = context;
-  const refused = (result.kind === "accepted" ? result.info : result.error).rejectedErrors ?? [];
-  const named = ({ recipient = "", response = "" }: NodemailerError) => ({
-    address: recipient,
-    response: quote(response, secrets),
-  });
-  const settled: SmtpProgress = {
-    accepted: [...begun.accepted, ...(result.kind === "accepted" ? result.info.accepted : [])],
-    rejected: [...begun.rejected, ...refused.filter(isRefusal).map(named)],
-  };
-  const waiting = refused.filter((error) => !isRefusal(error)).map(named);
-  const isSettled = waiting.length === 0 && (result.kind === "accepted" || refused.length > 0);
+  const { who, secrets, begun = NOBODY } = context;
+  const refused = refusedBy(result);
+  const settled = settledBy(result, context);
+  const waiting = refused.filter((error) => !isRefusal(error)).map((error) => named(error, secrets));
+  // An error names the recipients that it concerns when it concerns all.
+  const isOfAll = result.kind === "accepted" || result.error.rejectedErrors !== undefined;
+  const isSettled = isOfAll && waiting.length === 0;
   if (settled.accepted.length > 0 && isSettled) {
     const receipt = receiptOf(result, context, settled);
     if (settled.rejected.length === 0) return { kind: "delivered", receipt };
     return { kind: "delivered", receipt, reason: `${who} refused the mail for good for ${listed(settled.rejected)}` };
   }
-  if (result.kind === "accepted" || (waiting.length > 0 && settled.rejected.length > begun.rejected.length)) {
+  if (
+    result.kind === "accepted" ||
+    (isOfAll && waiting.length > 0 && settled.rejected.length > begun.rejected.length)
+  ) {
     const taken = settled.accepted.join(", ");
     const refusal = taken === "" ? "refused the mail" : `took the mail for ${taken}, and refused it`;
     const gone = settled.rejected.length === 0 ? "" : `, and for good for ${listed(settled.rejected)}`;
@@ -218,23 +257,28 @@ export function outcomeOfSmtp(result: SmtpResult, context: SmtpContext): Outcome
     return { kind: "retry", reason, receipt: receiptOf(result, context, settled) };
   }
   const { error, handedOver, aborted } = result;
-  const unknown = handedOver && error.responseCode === undefined ? { unknown: true } : {};
-  if (aborted) return { kind: "retry", reason: `sending to the ${who} was cut short`, ...unknown };
+  const retry = (reason: string): Outcome => ({
+    kind: "retry",
+    reason,
+    ...(handedOver && error.responseCode === undefined ? { unknown: true } : {}),
+    ...(settled.rejected.length > 0 ? { receipt: receiptOf(result, context, settled) } : {}),
+  });
+  if (aborted) return retry(`sending to the ${who} was cut short`);
   if (error.responseCode !== undefined) {
     const said = `${who} answered ${quote(error.response ?? String(error.responseCode), secrets)}${nameStep(error)}`;
-    const others = describeSettled(begun);
+    const others = describeSettled(isOfAll ? begun : settled);
     return isRefusal(error)
       ? { kind: "dead", reason: said + adviceFor(error) + others }
-      : { kind: "retry", reason: said + tlsAdvice(error) + others };
+      : retry(said + tlsAdvice(error) + others);
   }
   const fault = UNSENDABLE[error.code ?? ""];
   if (fault !== undefined && (error.command === "API" || error.command === "MAIL FROM")) {
     return { kind: "dead", reason: `${who} was not given the mail: ${fault}` };
   }
-  return { kind: "retry", reason: `${who} ${describeBreak(error)}`, ...unknown };
+  return retry(`${who} ${describeBreak(error)}`);
 }
 
-/** Whom earlier attempts settled, behind what the last one came to. */
+/** The recipients settled before, behind what the attempt came to. */
 const describeSettled = ({ accepted, rejected }: SmtpProgress): string =>
   (accepted.length === 0 ? "" : `; ${accepted.join(", ")} got it before`) +
   (rejected.length === 0 ? "" : `; refused for good before: ${listed(rejected)}`);

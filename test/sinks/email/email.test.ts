@@ -1,8 +1,10 @@
 import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
+import { createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import PostalMime from "postal-mime";
-import { afterEach, describe, expect, test } from "vitest";
+import { afterEach, describe, expect, onTestFinished, test } from "vitest";
 import { startSmtp, type SmtpFault, type SmtpStandIn, type SmtpStandInOptions } from "../../../src/stand-ins/smtp.ts";
 import email from "../../../src/sinks/email/index.ts";
 import { aFolder } from "../../support/app.ts";
@@ -16,6 +18,18 @@ afterEach(async () => {
 });
 
 const start = async (options: SmtpStandInOptions = {}): Promise<SmtpStandIn> => (server = await startSmtp(options));
+
+/** An SMTP server that answers each line as told, and knows nothing of the protocol. */
+async function aRawServer(answer: (line: string) => string): Promise<string> {
+  const raw = createServer((socket) => {
+    socket.on("error", () => {});
+    socket.write("220 here\r\n");
+    createInterface(socket).on("line", (line) => socket.write(`${answer(line)}\r\n`));
+  });
+  await new Promise<void>((resolve) => void raw.listen(0, "127.0.0.1", resolve));
+  onTestFinished(() => void raw.close());
+  return `smtp://127.0.0.1:${(raw.address() as AddressInfo).port}`;
+}
 
 const sinkTo = (smtp: string, config: Record<string, unknown> = {}) =>
   email.create(
@@ -263,6 +277,44 @@ describe("a reply", () => {
       expect(messages.map(({ envelope }) => envelope.to)).toEqual([["b@example.com"]]);
     },
   );
+
+  test.each<[SmtpFault, string | undefined]>([
+    [{ at: "data", code: 451 }, "answered 451 .*; refused for good before: gone@example\\.com \\(550 "],
+    [{ at: "data", do: "drop" }, undefined],
+    [{ at: "reply", do: "drop" }, undefined],
+  ])("a recipient refused for good is not asked again after %o", async (fault, reason = "") => {
+    const gone: SmtpFault = { at: "rcpt", code: 550, address: "gone@example.com" };
+    const { url, commands, messages } = await start({ faults: [gone, fault] });
+    const sink = sinkTo(url, { to: "gone@example.com,ap@example.com" });
+    const first = await sink.deliver(aJob(), noAbort());
+    expect(first).toMatchObject({
+      kind: "retry",
+      reason: expect.stringMatching(reason),
+      receipt: { accepted: [], rejected: [{ address: "gone@example.com" }] },
+    });
+    commands.length = 0;
+    messages.length = 0;
+    const begun = first.kind === "retry" ? (first.receipt ?? null) : null;
+    expect(await sink.deliver(aJob({ attempt: 2, begun }), noAbort())).toMatchObject({
+      kind: "delivered",
+      receipt: { accepted: ["ap@example.com"], rejected: [{ address: "gone@example.com" }] },
+    });
+    expect(commands.filter((command) => command.startsWith("RCPT"))).toEqual(["RCPT TO:<ap@example.com>"]);
+    expect(messages).toHaveLength(1);
+  });
+
+  test("a sender refused for now leaves each recipient to be asked again, whatever the server answered for them", async () => {
+    const answers: Record<string, string> = {
+      EHLO: "250-here\r\n250 PIPELINING",
+      MAIL: "450 not now",
+      RCPT: "554 no sender",
+      DATA: "554 no sender",
+    };
+    const url = await aRawServer((line) => answers[line.slice(0, 4)] ?? "250 ok");
+    const outcome = await sinkTo(url, { to: "a@example.com,b@example.com" }).deliver(aJob(), noAbort());
+    expect(outcome).toMatchObject({ kind: "retry", reason: expect.stringContaining("answered 450 not now") });
+    expect(outcome).not.toHaveProperty("receipt");
+  });
 
   test("an outcome shows no password that the server's reply repeats", async () => {
     const faults: SmtpFault[] = [{ at: "mail", code: 550, text: "you said s3cret-pw\u001b[2J" }];

@@ -134,9 +134,9 @@ describe("a server that refuses what a mail carries", () => {
   );
 
   /** Attempts the same mail at a server, and closes it at the end of the test. */
-  function attemptsAt(server: Awaited<ReturnType<typeof startSmtp>>) {
+  function attemptsAt(server: Awaited<ReturnType<typeof startSmtp>>, to = "ap@example.com") {
     onTestFinished(() => server.close());
-    const config = email.config.parse({ smtp: server.url, from: "relay@example.com", to: "ap@example.com" });
+    const config = email.config.parse({ smtp: server.url, from: "relay@example.com", to });
     const sink = email.create("finance", config, depsWith(noHttp));
     return (n: number) => sink.deliver({ ...aJob({ attempt: n }), evidence: anEvidence(parts) }, noAbort());
   }
@@ -157,6 +157,16 @@ describe("a server that refuses what a mail carries", () => {
     expect(await attempt(1)).toMatchObject({ kind: "retry" });
     expect(await attempt(2)).toMatchObject({ kind: "delivered" });
     expect(server.messages.map(({ raw }) => withFile.pattern.test(raw))).toEqual([false]);
+  });
+
+  test("a mail that goes without its attachments asks no recipient again who was refused with them", async () => {
+    const gone = { at: "rcpt", code: 550, address: "gone@example.com" } as const;
+    const server = await startSmtp({ faults: [gone], refuses: { ...withFile, code: 554 } });
+    expect(await attemptsAt(server, "gone@example.com,ap@example.com")(1)).toMatchObject({
+      kind: "delivered",
+      receipt: { accepted: ["ap@example.com"], rejected: [{ address: "gone@example.com" }] },
+    });
+    expect(server.commands.filter((command) => command.includes("gone@"))).toHaveLength(1);
   });
 
   test("a mail that a server refuses without its attachments too is dead, with the reason of that refusal", async () => {
