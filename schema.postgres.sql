@@ -1,7 +1,8 @@
--- What PostgreSQL (15 or newer) needs beside schema.sql: the order of ids, the full-text index, and what the relays of a fleet
--- have to agree on.
+-- What PostgreSQL (15 or newer) needs beside schema.sql: the order of ids, the full-text index, and what the relays of
+-- a fleet have to agree on.
 
--- Ids and names are compared byte by byte, as on SQLite: their order is the order of time, whatever the database's language.
+-- Ids and names are compared byte by byte, as on SQLite: their order is the order of time, whatever the database's
+-- language.
 ALTER TABLE runs            ALTER COLUMN run_id TYPE TEXT COLLATE "C", ALTER COLUMN status TYPE TEXT COLLATE "C",
                             ALTER COLUMN run_type TYPE TEXT COLLATE "C", ALTER COLUMN organization_id TYPE TEXT COLLATE "C",
                             ALTER COLUMN channel TYPE TEXT COLLATE "C";
@@ -31,8 +32,8 @@ ALTER TABLE runs            ALTER COLUMN seq TYPE BIGINT, ALTER COLUMN seq ADD G
 -- Blocks are compressed when they are written: to try again is only work.
 ALTER TABLE receipts        ALTER COLUMN block SET STORAGE EXTERNAL;
 
--- The words each run is found by and the values lists filter by, made by the relay itself (src/store/search/postgres.ts): no
--- extension, and the same words as on SQLite.
+-- The words each run is found by and the values lists filter by, made by the relay itself
+-- (src/store/search/postgres.ts): no extension, and the same words as on SQLite.
 CREATE TABLE run_words (
   rowid             BIGINT   PRIMARY KEY,                -- runs.seq
   words             TSVECTOR NOT NULL

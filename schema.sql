@@ -1,8 +1,9 @@
 -- The end state of the relay's database. Runs as it is on SQLite (3.42 or newer) and PostgreSQL.
 -- Times are epoch milliseconds, handed in by the relay. JSON is TEXT. Ids are TEXT and sort by time.
--- What stands behind `SQLite:` in a comment is for SQLite alone, as the relay runs it (src/store/schema/schema.ts). WITHOUT ROWID: the table is its primary
--- key's index, where it would be a table and an index beside it that holds the key again.
--- A run that is accepted and delivered to one sink writes four rows: runs, receipts, deliveries, run_words. Beside an index stands the question it answers.
+-- What stands behind `SQLite:` in a comment is for SQLite alone, as the relay runs it (src/store/schema/schema.ts).
+-- WITHOUT ROWID: the table is its primary key's index, where it would be a table and an index beside it that holds the
+-- key again. A run that is accepted and delivered to one sink writes four rows: runs, receipts, deliveries, run_words.
+-- Beside an index stands the question it answers.
 
 -- One row a run: what lists filter by and show. Its settled state is in the block of the receipt that it names.
 CREATE TABLE runs (
@@ -78,7 +79,8 @@ CREATE INDEX deliveries_queue  ON deliveries (sink, id) WHERE state IN ('pending
 CREATE INDEX deliveries_run    ON deliveries (subject_id, sink, id);                                          -- who was told of a run
 CREATE INDEX deliveries_newest ON deliveries (created_at, id);                                                -- the list of deliveries
 CREATE INDEX deliveries_ended  ON deliveries (sink, state, created_at, id) WHERE state IN ('delivered', 'dead', 'canceled');   -- the same by sink and state
--- Runs that could not be told of, in the order of their list, however many there are. A delivery that arrives never enters it.
+-- Runs that could not be told of, in the order of their list, however many there are. A delivery that arrives never
+-- enters it.
 CREATE INDEX deliveries_dead   ON deliveries (sink, subject_at, subject_id) WHERE state = 'dead';
 
 -- One row a sink that was ever attempted: its circuit breaker.
@@ -106,9 +108,10 @@ CREATE INDEX listed_runs_ours   ON listed_runs (created_at, dead) WHERE targets_
 CREATE INDEX listed_runs_others ON listed_runs (created_at) WHERE targets_this_relay = 0;                    -- retention
 CREATE INDEX listed_runs_open   ON listed_runs (run_id) WHERE targets_this_relay = 1 AND settled = 0;        -- which may lack a result
 
--- Roll-ups, added up once a commit in the transactions that change what they count, so that no chart and no scrape of the metrics counts
--- rows. Retention leaves those that count by time (run_counts, delivery_times): they name no run, and the past stays to be
--- seen in the statistics. It takes off what counts rows that are there, delivery_counts and listed_run_counts.
+-- Roll-ups, added up once a commit in the transactions that change what they count, so that no chart and no scrape of
+-- the metrics counts rows. Retention leaves those that count by time (run_counts, delivery_times): they name no run,
+-- and the past stays to be seen in the statistics. It takes off what counts rows that are there, delivery_counts and
+-- listed_run_counts.
 
 -- Runs by the hour and by the day (UTC) of their first receipt, and by settled status.
 CREATE TABLE run_counts (
@@ -127,7 +130,8 @@ CREATE TABLE delivery_counts (
   PRIMARY KEY (sink, state)
 ) /* SQLite: WITHOUT ROWID */;
 
--- How long deliveries took from the outbox to their sink, by the time they arrived: a histogram (src/store/stats/latency-buckets.ts).
+-- How long deliveries took from the outbox to their sink, by the time they arrived: a histogram
+-- (src/store/stats/latency-buckets.ts).
 CREATE TABLE delivery_times (
   grain             TEXT   NOT NULL,                     -- hour | day
   start             BIGINT NOT NULL,
@@ -144,7 +148,8 @@ CREATE TABLE listed_run_counts (
   dead              BIGINT NOT NULL DEFAULT 0            -- of them
 );
 
--- The lowest and highest number of the runs received in an hour (UTC): where in the full-text index a time begins and ends.
+-- The lowest and highest number of the runs received in an hour (UTC): where in the full-text index a time begins and
+-- ends.
 CREATE TABLE run_hours (
   hour              BIGINT PRIMARY KEY,                  -- its first millisecond
   first_seq         BIGINT NOT NULL,

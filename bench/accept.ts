@@ -1,6 +1,6 @@
 /**
- * B1, B2, B8: what accepting for good costs, beside endpoints that store nothing. The relay's one sink is stopped (it answered 410), so
- * that receipts, runs and outbox rows are written and nothing is sent meanwhile.
+ * B1, B2, B8: what accepting for good costs, beside endpoints that store nothing. The relay's one sink is stopped (it
+ * answered 410), so that receipts, runs and outbox rows are written and nothing is sent meanwhile.
  */
 import { atLeast, atMost, inRounds, ratio, verdict, type Bench, type Figures, type Options } from "./bench.ts";
 import { assertAllRight, load, type LoadResult } from "./load.ts";

@@ -1,6 +1,6 @@
 /**
- * What archiving a large recording costs while webhooks come in: memory and how fast the relay answers, against the same
- * load without it. Run it with `bench/archive [MB] [rounds]`; it uses loopback and a temporary folder only. Linux.
+ * What archiving a large recording costs while webhooks come in: memory and how fast the relay answers, against the
+ * same load without it. Run it with `bench/archive [MB] [rounds]`; it uses loopback and a temporary folder only. Linux.
  *
  * Each round starts a relay anew, once with a recording and once without, in turn first; both get the same webhooks for
  * the same time. The peak is the kernel's own (VmHWM), set back when the recording's webhook is sent, so that nothing

@@ -1,6 +1,7 @@
 /**
- * Rounds and verdicts. Absolute figures mean little on a shared machine: in every round each subject runs once, on a fresh process and a
- * fresh database, in an order that turns around with every round; what counts is the median of the rounds' ratios.
+ * Rounds and verdicts. Absolute figures mean little on a shared machine: in every round each subject runs once, on a
+ * fresh process and a fresh database, in an order that turns around with every round; what counts is the median of the
+ * rounds' ratios.
  */
 import { closeSync, fdatasyncSync, mkdirSync, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";

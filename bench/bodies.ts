@@ -1,6 +1,7 @@
 /**
- * The bodies of the benches: workflow results of about 4 kB as Skyvern sends them (contract of `test/fixtures`), each with other words
- * and numbers, and a place for the run id near the end, where the load client writes a new one for every request.
+ * The bodies of the benches: workflow results of about 4 kB as Skyvern sends them (contract of `test/fixtures`), each
+ * with other words and numbers, and a place for the run id near the end, where the load client writes a new one for
+ * every request.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

@@ -1,6 +1,7 @@
 /**
- * B4, B5, B6 and B9's peak: accepted and delivered, beside the peers. Every peer relays each webhook to the same receiver; delivered a
- * second counts from the first webhook sent to the last delivery that came, so what is left waiting costs whoever left it.
+ * B4, B5, B6 and B9's peak: accepted and delivered, beside the peers. Every peer relays each webhook to the same
+ * receiver; delivered a second counts from the first webhook sent to the last delivery that came, so what is left
+ * waiting costs whoever left it.
  */
 import { setTimeout as pause } from "node:timers/promises";
 import { loaded, others } from "./accept.ts";

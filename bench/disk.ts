@@ -1,4 +1,7 @@
-/** B14: what a run takes on disk, with its body, its deliveries, every index and the search, after the work in the background is done. */
+/**
+ * B14: what a run takes on disk, with its body, its deliveries, every index and the search, after the work in the
+ * background is done.
+ */
 import { setTimeout as pause } from "node:timers/promises";
 import { atMost, inRounds, medianOf, verdict, type Bench, type Figures } from "./bench.ts";
 import { untilDelivered } from "./deliver.ts";

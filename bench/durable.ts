@@ -1,6 +1,7 @@
 /**
- * The relay beside what a team would run in its place for the same promise, and beside another checkout of itself. CPU, bytes and memory are
- * those of all processes of a subject, stores included; what a subject puts off until after the last delivery belongs to its work.
+ * The relay beside what a team would run in its place for the same promise, and beside another checkout of itself. CPU,
+ * bytes and memory are those of all processes of a subject, stores included; what a subject puts off until after the
+ * last delivery belongs to its work.
  */
 import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";

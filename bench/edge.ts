@@ -1,6 +1,7 @@
 /**
- * The relay inside workerd against a bare Worker that only reads the body: webhooks accepted a second, in interleaved rounds, CPU time of
- * each, start-up, and the memory a large body takes. `node bench/edge.ts`; prints one JSON object. Everything is on loopback.
+ * The relay inside workerd against a bare Worker that only reads the body: webhooks accepted a second, in interleaved
+ * rounds, CPU time of each, start-up, and the memory a large body takes. `node bench/edge.ts`; prints one JSON object.
+ * Everything is on loopback.
  */
 import { createHmac } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";

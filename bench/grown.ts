@@ -1,4 +1,7 @@
-/** B11, B12, B13: looking back and accepting with a million stored runs against ten thousand. The databases are kept in the cache. */
+/**
+ * B11, B12, B13: looking back and accepting with a million stored runs against ten thousand. The databases are kept in
+ * the cache.
+ */
 import { execFileSync } from "node:child_process";
 import { constants, copyFileSync, existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -44,7 +47,8 @@ export const grown: Bench = {
     const goals = { B13: "latency of accepting into 1 M / into 10 k stored runs" };
     if (!existsSync(BUILDER)) return notMeasured(goals, MISSING);
     history("--fill-only");
-    // Copies: what is asked of the history must stay as it was made. Rounds add to them, which changes little at these sizes.
+    // Copies: what is asked of the history must stay as it was made. Rounds add to them, which changes little at these
+    // sizes.
     const into = (runs: number) => {
       const database = join(options.folder, `${runs}.db`);
       copyFileSync(databaseOf(runs), database, constants.COPYFILE_FICLONE);

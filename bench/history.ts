@@ -1,7 +1,7 @@
 /**
- * What looking back costs with 1,000,000 stored runs against 10,000: both databases are made through the relay's own parts,
- * a relay is started on each, and every question is asked of both in turn over HTTP on loopback, in the other order on odd
- * rounds. Prints p50 and p99 of both and the median of the rounds' ratios; writes them as JSON.
+ * What looking back costs with 1,000,000 stored runs against 10,000: both databases are made through the relay's own
+ * parts, a relay is started on each, and every question is asked of both in turn over HTTP on loopback, in the other
+ * order on odd rounds. Prints p50 and p99 of both and the median of the rounds' ratios; writes them as JSON.
  */
 import { spawn, type ChildProcess } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";

@@ -1,4 +1,7 @@
-/** Peers, installed on first use into the benches' cache: from Debian's archive or npm, never as dependencies of the relay. */
+/**
+ * Peers, installed on first use into the benches' cache: from Debian's archive or npm, never as dependencies of the
+ * relay.
+ */
 import { execFileSync } from "node:child_process";
 import { accessSync, constants, existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
 import { delimiter, join } from "node:path";
@@ -9,8 +12,8 @@ const LONGEST_INSTALL_MS = 900_000;
 export type Argv = [string, ...string[]];
 
 /**
- * How to start a Debian package's program: the system's own if it has it, else unpacked from the archive and run in a mount namespace of
- * its own, where it finds the files it looks for in `/usr/share`. Throws when it cannot be had.
+ * How to start a Debian package's program: the system's own if it has it, else unpacked from the archive and run in a
+ * mount namespace of its own, where it finds the files it looks for in `/usr/share`. Throws when it cannot be had.
  */
 export function debianProgram(packageName: string, program: string): Argv {
   const found = findProgram(program);
@@ -34,7 +37,10 @@ export const npmFolder = (...packages: [string, ...string[]]): string =>
 export const npmProgram = (packageName: string, version: string, program: string): string =>
   join(npmFolder(`${packageName}@${version}`), "node_modules", ".bin", program);
 
-/** A program that only the system's package manager brings, in `PATH` or in one of these folders. Throws when it is missing. */
+/**
+ * A program that only the system's package manager brings, in `PATH` or in one of these folders. Throws when it is
+ * missing.
+ */
 export function systemProgram(packageName: string, program: string, ...folders: string[]): string {
   const found = findProgram(program, ...folders);
   if (found === undefined) throw new Error(`Debian's package ${packageName} is not installed`);

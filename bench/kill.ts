@@ -1,6 +1,6 @@
 /**
- * P1 under the load of B5: the relay is killed with -9 while it accepts and delivers at full speed, and started again on the same
- * database. Everything that was answered with 200 must be delivered then.
+ * P1 under the load of B5: the relay is killed with -9 while it accepts and delivers at full speed, and started again
+ * on the same database. Everything that was answered with 200 must be delivered then.
  */
 import { setTimeout as pause } from "node:timers/promises";
 import { atMost, inRounds, verdict, type Bench, type Figures } from "./bench.ts";

@@ -1,6 +1,7 @@
 /**
- * B15: the relay on PostgreSQL beside a server that inserts once a request, and three relays on one database beside one. The server is a
- * real one that syncs, on this machine: with three relays, it and the load client, two cores are the limit long before the database is.
+ * B15: the relay on PostgreSQL beside a server that inserts once a request, and three relays on one database beside
+ * one. The server is a real one that syncs, on this machine: with three relays, it and the load client, two cores are
+ * the limit long before the database is.
  */
 import { join } from "node:path";
 import pg from "pg";

@@ -1,4 +1,7 @@
-/** Processes under measurement: started as their users start them, read through /proc, ended by their own ids. Linux only. */
+/**
+ * Processes under measurement: started as their users start them, read through /proc, ended by their own ids. Linux
+ * only.
+ */
 import { spawn, type ChildProcess } from "node:child_process";
 import { closeSync, openSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { createServer, connect, type AddressInfo } from "node:net";
@@ -38,7 +41,10 @@ const LONGEST_START_MS = 60_000;
 const LONGEST_STOP_MS = 20_000;
 const TICK_MS = 10;
 
-/** Resolves when `isReady` says so. Rejects, with what the program printed, when it ends before or takes longer than a minute. */
+/**
+ * Resolves when `isReady` says so. Rejects, with what the program printed, when it ends before or takes longer than a
+ * minute.
+ */
 export async function start(command: Command, isReady: () => Promise<boolean>): Promise<Started> {
   const output = openSync(command.logFile, "a");
   const [program, ...args] = command.argv;
@@ -142,7 +148,9 @@ function linkOf(path: string): string {
   }
 }
 
-/** After the name, which may hold spaces and brackets: the 12th to 15th field are utime, stime, cutime, cstime in ticks. */
+/**
+ * After the name, which may hold spaces and brackets: the 12th to 15th field are utime, stime, cutime, cstime in ticks.
+ */
 export function cpuMsOf(pid: number): number {
   return ticksOf(`/proc/${pid}/stat`, [11, 12, 13, 14]) * TICK_MS;
 }

@@ -1,6 +1,6 @@
 /**
- * Where the relay's time and memory go under load: V8's CPU profile and sampled heap, summed up by function, by package and by part of
- * the relay. `accept` stores only; `deliver` relays too.
+ * Where the relay's time and memory go under load: V8's CPU profile and sampled heap, summed up by function, by package
+ * and by part of the relay. `accept` stores only; `deliver` relays too.
  */
 import { copyFileSync, mkdirSync, readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";

@@ -1,6 +1,6 @@
 /**
- * What one webhook costs between its bytes and the database in plain computing, step by step: nothing is sent, nothing is written.
- * Bodies of the benches, and the webhooks among the fixtures; a fresh process each time.
+ * What one webhook costs between its bytes and the database in plain computing, step by step: nothing is sent, nothing
+ * is written. Bodies of the benches, and the webhooks among the fixtures; a fresh process each time.
  */
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";

@@ -1,4 +1,6 @@
-/** What is said about figures: tables for a terminal and for `docs/performance.md`, and where and when they were taken. */
+/**
+ * What is said about figures: tables for a terminal and for `docs/performance.md`, and where and when they were taken.
+ */
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { cpus, loadavg, release, totalmem } from "node:os";

@@ -1,6 +1,6 @@
 /**
- * The benches' command: `bench/run <name> [--rounds N] [--seconds S] [--other DIR] [--write]`. Prints a table of every goal with figure and
- * verdict, and keeps everything as JSON in `bench-output/`. Loopback only, and it stops by itself.
+ * The benches' command: `bench/run <name> [--rounds N] [--seconds S] [--other DIR] [--write]`. Prints a table of every
+ * goal with figure and verdict, and keeps everything as JSON in `bench-output/`. Loopback only, and it stops by itself.
  */
 import { rmSync } from "node:fs";
 import { resolve } from "node:path";

@@ -25,8 +25,8 @@ const WAL_INDEX_VERSION = 3_007_000;
 const CHANGES_AT = 8;
 
 /**
- * Every commit of a transaction that wrote counts up `iChange` in the header of the WAL's index (https://sqlite.org/walformat.html, 2.3.1).
- * Null when the database has no such index.
+ * Every commit of a transaction that wrote counts up `iChange` in the header of the WAL's index
+ * (https://sqlite.org/walformat.html, 2.3.1). Null when the database has no such index.
  */
 function commitsOf(database: string): number | null {
   const path = `${database}-shm`;

@@ -1,4 +1,7 @@
-/** The C programs of the benches, compiled on first use, and the folder outside the repository that keeps what is installed. */
+/**
+ * The C programs of the benches, compiled on first use, and the folder outside the repository that keeps what is
+ * installed.
+ */
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync } from "node:fs";

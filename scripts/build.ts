@@ -1,6 +1,6 @@
 /**
- * `npm run build`, or `node scripts/build.ts FOLDER`: the program as a package has it, in `dist/`: every module of `src/` as `tsc` emits it, and
- * beside them what is no module. The edge host has a build of its own.
+ * `npm run build`, or `node scripts/build.ts FOLDER`: the program as a package has it, in `dist/`: every module of
+ * `src/` as `tsc` emits it, and beside them what is no module. The edge host has a build of its own.
  */
 import { execFileSync } from "node:child_process";
 import { cpSync, rmSync } from "node:fs";

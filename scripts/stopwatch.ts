@@ -1,11 +1,14 @@
 /**
- * `node scripts/stopwatch.ts TARBALL` (or a folder with an installed package): how long a new user waits. In empty folders, against a stand-in
- * Skyvern with 1,204 runs of the last seven days and a stand-in Slack:
+ * `node scripts/stopwatch.ts TARBALL` (or a folder with an installed package): how long a new user waits. In empty
+ * folders, against a stand-in Skyvern with 1,204 runs of the last seven days and a stand-in Slack:
  *
- * 1. `SKYVERN_API_KEY=… skyvern-relay`, and nothing else: until the first page shows runs of one's own (at most 20 s), and all of them.
- * 2. `skyvern-relay init` by flags, then `skyvern-relay`: until Slack has the first message of a run (at most 60 s after `init`).
+ * 1. `SKYVERN_API_KEY=… skyvern-relay`, and nothing else: until the first page shows runs of one's own (at most 20 s),
+ *    and all of them.
+ * 2. `skyvern-relay init` by flags, then `skyvern-relay`: until Slack has the first message of a run (at most 60 s
+ *    after `init`).
  *
- * Prints the times and the requests, and ends with 1 when one is too long. `npm install` of the tarball is timed apart: it depends on the network.
+ * Prints the times and the requests, and ends with 1 when one is too long. `npm install` of the tarball is timed apart:
+ * it depends on the network.
  */
 import { execFileSync, spawn, type ChildProcess } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";

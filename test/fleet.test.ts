@@ -14,7 +14,10 @@ import { until } from "./support/until.ts";
 
 const RUNS = 18;
 const NO_FILES = { screenshot_urls: null, recording_url: null, downloaded_files: null };
-/** Messages a second that Slack takes in a channel. Two may come at once: a pace is kept when work on a message begins, and that may take longer for one. */
+/**
+ * Messages a second that Slack takes in a channel. Two may come at once: a pace is kept when work on a message begins,
+ * and that may take longer for one.
+ */
 const PACE = 4;
 
 it(

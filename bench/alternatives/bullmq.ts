@@ -1,4 +1,6 @@
-/** Hono and BullMQ, jobs added in batches. A finished job stays for a day, so that a webhook that comes again is known. */
+/**
+ * Hono and BullMQ, jobs added in batches. A finished job stays for a day, so that a webhook that comes again is known.
+ */
 import { CONCURRENCY, MOST_ATTEMPTS, post, type RunEvent } from "./event.ts";
 import { batched, listen, loadPeer } from "./endpoint.ts";
 

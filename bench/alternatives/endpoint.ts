@@ -40,7 +40,10 @@ interface Waiter<T> {
   reject: (error: unknown) => void;
 }
 
-/** Gathers the items of one turn of the event loop, and those that come while a batch is being written, into one call of `write`. */
+/**
+ * Gathers the items of one turn of the event loop, and those that come while a batch is being written, into one call of
+ * `write`.
+ */
 export function batched<T>(write: (items: T[]) => Promise<unknown>): (item: T) => Promise<void> {
   const waiting: Waiter<T>[] = [];
   let isWriting = false;

@@ -1,4 +1,7 @@
-/** The work that every alternative does for a webhook: verify its signature, make an event of the run, sign the event and POST it. */
+/**
+ * The work that every alternative does for a webhook: verify its signature, make an event of the run, sign the event
+ * and POST it.
+ */
 import { createHmac, createSecretKey, timingSafeEqual } from "node:crypto";
 import { Agent } from "undici";
 

@@ -1,6 +1,6 @@
 /**
- * Hono and better-sqlite3: one table, one row a run, and one commit for all that a turn of the event loop writes. It is the limit of what
- * one SQLite file can do; it masks, settles and finds nothing.
+ * Hono and better-sqlite3: one table, one row a run, and one commit for all that a turn of the event loop writes. It is
+ * the limit of what one SQLite file can do; it masks, settles and finds nothing.
  */
 import BetterSqlite from "better-sqlite3";
 import { CONCURRENCY, MOST_ATTEMPTS, post } from "./event.ts";

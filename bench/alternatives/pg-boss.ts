@@ -35,7 +35,10 @@ await boss.createQueue(QUEUE, {
   expireInSeconds: 60,
 });
 
-/** A UUID that is always the same for a run: a second insert with it does nothing while the job is kept, which is seven days. */
+/**
+ * A UUID that is always the same for a run: a second insert with it does nothing while the job is kept, which is seven
+ * days.
+ */
 function idOf({ data: { run_id } }: RunEvent): string {
   const hex = createHash("sha256").update(run_id).digest("hex");
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-a${hex.slice(17, 20)}-${hex.slice(20, 32)}`;

@@ -1,7 +1,7 @@
 /**
- * `node bench/guards/heavy.ts [unsigned]`: sends the running program a 9 MB body of each kind, genuine or without a right signature (with
- * `skyvern.confirm`), and measures until its result was delivered how long a small genuine webhook waits, and the most memory that the process
- * took.
+ * `node bench/guards/heavy.ts [unsigned]`: sends the running program a 9 MB body of each kind, genuine or without a
+ * right signature (with `skyvern.confirm`), and measures until its result was delivered how long a small genuine
+ * webhook waits, and the most memory that the process took.
  */
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";

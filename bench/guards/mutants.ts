@@ -1,7 +1,7 @@
 /**
- * `node bench/guards/mutants.ts [WORD]`: takes each guard of `mutant-list.ts` out in turn (those whose row, guard or file has the word), runs the
- * tests that must notice, and says which one did. Exit code 1 when a mutant survives or its text is not found any more. It edits the checkout and
- * puts each file back.
+ * `node bench/guards/mutants.ts [WORD]`: takes each guard of `mutant-list.ts` out in turn (those whose row, guard or
+ * file has the word), runs the tests that must notice, and says which one did. Exit code 1 when a mutant survives or
+ * its text is not found any more. It edits the checkout and puts each file back.
  */
 import { spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";

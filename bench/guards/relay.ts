@@ -18,7 +18,10 @@ export interface MeasuredRelay {
   end(): Promise<void>;
 }
 
-/** `yaml`: relay.yaml. `skyvern`: nobody is there unless told, so what Skyvern is asked gets no answer. Nothing of its environment is used. */
+/**
+ * `yaml`: relay.yaml. `skyvern`: nobody is there unless told, so what Skyvern is asked gets no answer. Nothing of its
+ * environment is used.
+ */
 export async function aRelay(yaml = "", skyvern = "http://127.0.0.1:9"): Promise<MeasuredRelay> {
   const folder = mkdtempSync(join(tmpdir(), "skyvern-relay-guards-"));
   writeFileSync(join(folder, "relay.yaml"), yaml || "redact: { keys: [iban] }\n");

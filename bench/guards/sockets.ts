@@ -1,6 +1,6 @@
 /**
- * `node bench/guards/sockets.ts`: holds 200 connections open with unfinished bodies, then with unfinished headers, and measures how long genuine
- * webhooks wait meanwhile and when the relay has destroyed the last of those connections.
+ * `node bench/guards/sockets.ts`: holds 200 connections open with unfinished bodies, then with unfinished headers, and
+ * measures how long genuine webhooks wait meanwhile and when the relay has destroyed the last of those connections.
  */
 import { connect, type Socket } from "node:net";
 import { aRelay, send, type MeasuredRelay } from "./relay.ts";

@@ -1,6 +1,6 @@
 /**
- * `node bench/guards/tokens.ts`: sends 100,000 wrong tokens from one address, then from 250 addresses of loopback, and measures how long the
- * right one waits meanwhile.
+ * `node bench/guards/tokens.ts`: sends 100,000 wrong tokens from one address, then from 250 addresses of loopback, and
+ * measures how long the right one waits meanwhile.
  */
 import { Agent } from "node:http";
 import { aRelay, ask, TOKEN, type MeasuredRelay } from "./relay.ts";

@@ -1,7 +1,7 @@
 /**
- * A database as a relay leaves it that took so many runs and told everybody. Receipts go through the very parts that take
- * webhooks (masking, reading, settling, routing, the store), 500 in a transaction; what became of the deliveries is written
- * in bulk, with the store's own ledger, as attempts one by one would.
+ * A database as a relay leaves it that took so many runs and told everybody. Receipts go through the very parts that
+ * take webhooks (masking, reading, settling, routing, the store), 500 in a transaction; what became of the deliveries
+ * is written in bulk, with the store's own ledger, as attempts one by one would.
  */
 import { createHash } from "node:crypto";
 import { sql } from "kysely";

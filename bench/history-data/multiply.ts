@@ -1,6 +1,6 @@
 /**
- * A large database out of a small one: every run with all that hangs on it so many times over, each copy with ids, a time
- * and an order number of its own, in the order in which they would have come. What counts them is counted anew.
+ * A large database out of a small one: every run with all that hangs on it so many times over, each copy with ids, a
+ * time and an order number of its own, in the order in which they would have come. What counts them is counted anew.
  */
 import type BetterSqlite from "better-sqlite3";
 import { sql } from "kysely";
@@ -108,7 +108,8 @@ export async function multiply({ from, to, copies, stepMs, progress }: MultiplyO
 }
 
 /**
- * - `own_text (text, seq, k)`: what is said of run `seq` of the small database, as its copy `k` says it, with a number of its own.
+ * - `own_text (text, seq, k)`: what is said of run `seq` of the small database, as its copy `k` says it, with a number
+ *   of its own.
  * - `own_block (block, seq, k, received_at, shift)`: the same of its state and body; the copy came `shift` ms later.
  * - `own_log (log, shift)`: attempts that began later.
  */

@@ -1,4 +1,6 @@
-/** Payloads as Skyvern sends them, made of the fixtures: about 4 KB each, no two alike, the same for the same number. */
+/**
+ * Payloads as Skyvern sends them, made of the fixtures: about 4 KB each, no two alike, the same for the same number.
+ */
 import { readFileSync } from "node:fs";
 import type { JsonObject } from "../../src/platform/json.ts";
 

@@ -3,7 +3,9 @@ import { writeCursor } from "../../src/http/api/schemas.ts";
 import { COMMON_WORD, PHRASE, RARE_WORD, workflowOf, chanceOf } from "./payloads.ts";
 import { atOf, idOf as runIdOf, type Size } from "./size.ts";
 
-/** The ratio of the medians that a group may have (1,000,000 against 10,000 runs). Whatever has no goal of its own: 3. */
+/**
+ * The ratio of the medians that a group may have (1,000,000 against 10,000 runs). Whatever has no goal of its own: 3.
+ */
 export const GOALS = {
   newest: 1.1,
   cursor: 1.25,

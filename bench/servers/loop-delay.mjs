@@ -1,4 +1,5 @@
-// Imported before a program (`--import`): how late its event loop is. On SIGUSR2 writes what it saw to BENCH_LOOP_FILE and begins anew.
+// Imported before a program (`--import`): how late its event loop is. On SIGUSR2 writes what it saw to BENCH_LOOP_FILE
+// and begins anew.
 import { renameSync, writeFileSync } from "node:fs";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { isMainThread } from "node:worker_threads";

@@ -1,4 +1,7 @@
-/** What somebody writes first: Hono, the signature, one INSERT into PostgreSQL for each request, and 200 when it is committed. */
+/**
+ * What somebody writes first: Hono, the signature, one INSERT into PostgreSQL for each request, and 200 when it is
+ * committed.
+ */
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { serve } from "@hono/node-server";
 import { Hono } from "hono";

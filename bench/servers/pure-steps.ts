@@ -1,7 +1,8 @@
 /**
- * The steps of {@link pure}, in a process of their own: `pure-steps.ts <checkout> <bodies> <seconds>`. Prints microseconds a webhook as JSON.
- * All webhooks of a slice take one step, then the next, as if they had come together: the median of the slices counts, so that neither a
- * collection of garbage nor another process does. Both are in `cpu`: all threads of the process, the preparing of each webhook included.
+ * The steps of {@link pure}, in a process of their own: `pure-steps.ts <checkout> <bodies> <seconds>`. Prints
+ * microseconds a webhook as JSON. All webhooks of a slice take one step, then the next, as if they had come together:
+ * the median of the slices counts, so that neither a collection of garbage nor another process does. Both are in `cpu`:
+ * all threads of the process, the preparing of each webhook included.
  */
 import { createHmac } from "node:crypto";
 import { readdirSync, readFileSync, statSync } from "node:fs";

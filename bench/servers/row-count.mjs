@@ -1,5 +1,6 @@
-// Imported before a program: how many rows SQLite has written on all of its connections, as `total_changes()` counts them, with the rows of
-// triggers and of the tables inside a full-text index. Every thread writes its sum to a file of its own beside BENCH_ROWS_FILE.
+// Imported before a program: how many rows SQLite has written on all of its connections, as `total_changes()` counts
+// them, with the rows of triggers and of the tables inside a full-text index. Every thread writes its sum to a file of
+// its own beside BENCH_ROWS_FILE.
 import { writeFileSync } from "node:fs";
 import { threadId } from "node:worker_threads";
 import { loadBetterSqlite } from "./better-sqlite.mjs";

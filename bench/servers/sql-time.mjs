@@ -1,4 +1,5 @@
-// Imported before the relay: how often each SQL statement was prepared and run, and how long that took. Written to BENCH_SQL_FILE at exit.
+// Imported before the relay: how often each SQL statement was prepared and run, and how long that took. Written to
+// BENCH_SQL_FILE at exit.
 import { writeFileSync } from "node:fs";
 import { isMainThread, threadId } from "node:worker_threads";
 import { loadBetterSqlite } from "./better-sqlite.mjs";

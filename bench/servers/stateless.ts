@@ -1,6 +1,6 @@
 /**
- * What somebody writes who stores nothing: Hono, the signature over the raw bytes, a zod schema of the payload. The schema is
- * the bench's own, so that it stays the same whatever the relay does.
+ * What somebody writes who stores nothing: Hono, the signature over the raw bytes, a zod schema of the payload. The
+ * schema is the bench's own, so that it stays the same whatever the relay does.
  */
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { serve } from "@hono/node-server";

@@ -1,6 +1,6 @@
 /**
- * What a team would run in the relay's place for the same promise: each program of `alternatives/`, with the service that stores its jobs.
- * Every one is durable: what was answered with 200 survives `kill -9` of all its processes.
+ * What a team would run in the relay's place for the same promise: each program of `alternatives/`, with the service
+ * that stores its jobs. Every one is durable: what was answered with 200 survives `kill -9` of all its processes.
  */
 import { execFileSync } from "node:child_process";
 import { chmodSync, copyFileSync, existsSync, mkdirSync } from "node:fs";

@@ -4,10 +4,11 @@
  *   load --port N --path /webhook --bodies FILE --seconds S --first SEQ
  *        [--connections 64] [--rate N] [--key HMAC_KEY] [--expect TEXT] [--echo 1] [--times FILE] [--outlive 1]
  *
- * FILE holds bodies, each after its length (4 bytes, little-endian), with 18 x @ where the run id's digits belong; these
- * stand near the end, so that the beginning's part of the signature is computed once. --rate sends at fixed times whatever
- * comes back, and counts latency from the planned time; without it each connection sends when it has its answer. --expect:
- * text that every answer must hold, besides status 200; --echo 1: the run id too. --outlive 1: ends when nobody listens any more.
+ * FILE holds bodies, each after its length (4 bytes, little-endian), with 18 x @ where the run id's digits belong;
+ * these stand near the end, so that the beginning's part of the signature is computed once. --rate sends at fixed times
+ * whatever comes back, and counts latency from the planned time; without it each connection sends when it has its
+ * answer. --expect: text that every answer must hold, besides status 200; --echo 1: the run id too. --outlive 1: ends
+ * when nobody listens any more.
  *
  * Prints one line of JSON. --times: for each body sent when it was sent and when its right answer came (ns, 0: never).
  */

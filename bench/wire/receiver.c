@@ -1,5 +1,6 @@
 /*
- * A very cheap HTTP server on loopback: takes deliveries, notes when each run id came first, and answers for Skyvern's API.
+ * A very cheap HTTP server on loopback: takes deliveries, notes when each run id came first, and answers for Skyvern's
+ * API.
  *
  *   receiver [--status 200]      prints {"port":N}; ends on SIGTERM
  *

@@ -96,7 +96,9 @@ function typeOf(output: Json): string | null {
   return Object.keys(output).join() === "success" ? "wait" : null;
 }
 
-/** A block for each output, and one more that failed where the run did: Skyvern's own were not kept for this fixture. */
+/**
+ * A block for each output, and one more that failed where the run did: Skyvern's own were not kept for this fixture.
+ */
 function inventTimeline(id: string, payload: JsonObject): Json[] {
   const { output, started_at: begun, status, failure_reason: reason } = payload;
   if (!id.startsWith("wr_") || !isJsonObject(output)) return [];

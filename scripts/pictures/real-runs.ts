@@ -1,4 +1,6 @@
-/** The runs of a real Skyvern that scripts/real-skyvern left: its server is started again on its data and tells of each. */
+/**
+ * The runs of a real Skyvern that scripts/real-skyvern left: its server is started again on its data and tells of each.
+ */
 import { aSkyvern } from "../real/processes.ts";
 import { skyvernApi } from "../real/skyvern-api.ts";
 import type { ToldRun } from "./every-run.ts";

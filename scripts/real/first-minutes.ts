@@ -1,4 +1,7 @@
-/** How long a new user of a real Skyvern waits: until the relay has a run of theirs, and after `init` for a run's message in Slack. */
+/**
+ * How long a new user of a real Skyvern waits: until the relay has a run of theirs, and after `init` for a run's
+ * message in Slack.
+ */
 import { spawn, type ChildProcess } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

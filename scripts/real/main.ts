@@ -1,4 +1,6 @@
-/** Runs every kind of run on a real Skyvern with the relay beside it, and checks the relay's word against Skyvern's own. */
+/**
+ * Runs every kind of run on a real Skyvern with the relay beside it, and checks the relay's word against Skyvern's own.
+ */
 import { execFile } from "node:child_process";
 import { rmSync } from "node:fs";
 import { join } from "node:path";

@@ -1,6 +1,6 @@
 /**
- * Plays the language model of a real Skyvern: an OpenAI-compatible endpoint on loopback that answers each of Skyvern's prompts
- * by the keys of the JSON it asks for. A word in a run's own goal says how the run is to go:
+ * Plays the language model of a real Skyvern: an OpenAI-compatible endpoint on loopback that answers each of Skyvern's
+ * prompts by the keys of the JSON it asks for. A word in a run's own goal says how the run is to go:
  *
  * - `SAY=complete` (or no word): the goal is reached at once.
  * - `SAY=terminate`: the agent gives up.

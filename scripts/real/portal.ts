@@ -10,7 +10,10 @@ export interface Portal {
 const PAGE = `<!doctype html><title>Portal</title><h1>Invoice INV-2026-0042</h1>
   <p><a id="invoice" href="/invoice.pdf" download>Invoice</a></p>`;
 
-/** `/page`; `/invoice.pdf`; `/code`, a one-time code; `/flaky/KEY` fails the first time and works after that; anything else is not found. */
+/**
+ * `/page`; `/invoice.pdf`; `/code`, a one-time code; `/flaky/KEY` fails the first time and works after that; anything
+ * else is not found.
+ */
 export async function startPortal(): Promise<Portal> {
   const seen = new Set<string>();
   const server = createServer(({ url = "/" }, response) => {

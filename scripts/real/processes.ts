@@ -1,4 +1,6 @@
-/** Skyvern's server and the relay as child processes on loopback, which can be stopped and started again on their data. */
+/**
+ * Skyvern's server and the relay as child processes on loopback, which can be stopped and started again on their data.
+ */
 import { spawn, type ChildProcess } from "node:child_process";
 import { mkdirSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer, type AddressInfo } from "node:net";

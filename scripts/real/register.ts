@@ -1,4 +1,7 @@
-/** Lets the relay's `register` change workflows of a real Skyvern and undo it, and compares what Skyvern answers before and after. */
+/**
+ * Lets the relay's `register` change workflows of a real Skyvern and undo it, and compares what Skyvern answers before
+ * and after.
+ */
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import type { SkyvernApi } from "./skyvern-api.ts";

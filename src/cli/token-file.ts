@@ -6,8 +6,8 @@ import { makeFolder } from "../store/sqlite/connection.ts";
 
 /**
  * Writes a new token to a file that only its owner reads, whole or not at all. A file that is there stays: another
- * relay may have made it just now. Throws with the file's name when it cannot be written. Where its folder cannot be made
- * nothing is written: the database, which lies in the same folder, cannot be opened then and says so.
+ * relay may have made it just now. Throws with the file's name when it cannot be written. Where its folder cannot be
+ * made nothing is written: the database, which lies in the same folder, cannot be opened then and says so.
  */
 export function makeTokenFile(file: string): void {
   const unfinished = `${file}.${process.pid}`;

@@ -154,7 +154,10 @@ export interface Run {
   schedule: string | null;
   /** `key:value`, or a label alone, as Skyvern's own filter takes them; null: not known. */
   tags: string[] | null;
-  /** The run that it tries anew, and the one that tries it anew, each under an id of its own; null where Skyvern names none. */
+  /**
+   * The run that it tries anew, and the one that tries it anew, each under an id of its own; null where Skyvern names
+   * none.
+   */
   retried_from: string | null;
   retried_by: string | null;
   /** Runs that its blocks started. */

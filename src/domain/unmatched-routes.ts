@@ -1,4 +1,7 @@
-/** Notes on routes that no run can take. A misspelt value is no fault where Skyvern chooses the values, but these are certain. */
+/**
+ * Notes on routes that no run can take. A misspelt value is no fault where Skyvern chooses the values, but these are
+ * certain.
+ */
 import { TERMINAL_STATUSES } from "./run.ts";
 import { fits, type Field, type Route } from "./routing.ts";
 

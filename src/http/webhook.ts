@@ -14,8 +14,8 @@ export interface WebhookDeps {
   /** The most bytes of all bodies being read. */
   inFlightLimit: number;
   /**
-   * Counts refusals by address, limited by {@link REFUSALS_ALLOWED}. Webhooks that are accepted never count and are never
-   * refused by it.
+   * Counts refusals by address, limited by {@link REFUSALS_ALLOWED}. Webhooks that are accepted never count and are
+   * never refused by it.
    */
   refusals: RateLimit;
   /** True once the relay is shutting down. */

@@ -1,6 +1,6 @@
 /**
- * The proxy of `HTTPS_PROXY`: connections to https addresses go through a tunnel (`CONNECT`, RFC 9110, section 9.3.6), in which
- * TLS is spoken with the target itself. `NO_PROXY` names hosts that are reached directly.
+ * The proxy of `HTTPS_PROXY`: connections to https addresses go through a tunnel (`CONNECT`, RFC 9110, section 9.3.6),
+ * in which TLS is spoken with the target itself. `NO_PROXY` names hosts that are reached directly.
  */
 import { connect as connectPlain, isIP, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";

@@ -19,8 +19,8 @@ import { readLabels } from "../domain/labels.ts";
 import type { VerifiedWebhook } from "./verify.ts";
 
 /**
- * Every call rejects with a StorageFault when the storage fails, and with the error when it meets a bug; then nothing is
- * half-done.
+ * Every call rejects with a StorageFault when the storage fails, and with the error when it meets a bug; then nothing
+ * is half-done.
  */
 export interface Intake {
   /** Takes a webhook. A bug that it meets costs no other webhook. */

@@ -57,7 +57,9 @@ export interface Tally {
   recent: number;
   /** Runs that are gone at Skyvern or were not recognized. */
   unreadable: number;
-  /** Skyvern blocks the host of their webhook address, and so does not show them: of these only the list's row is known. */
+  /**
+   * Skyvern blocks the host of their webhook address, and so does not show them: of these only the list's row is known.
+   */
   blocked: number;
   /** When the last examined run had ended, epoch ms. */
   reached: number | null;

@@ -110,7 +110,9 @@ const RELATIONS_ALLOWED = { burst: 50, everyMs: 100 };
 /** As many as are looked through for a message of the run that is out. */
 const MAX_DELIVERIES = 100;
 
-/** Sinks of one run share one question. The message that waits for it shows the answer; those that are out are edited. */
+/**
+ * Sinks of one run share one question. The message that waits for it shows the answer; those that are out are edited.
+ */
 export function createDetailsReader(deps: DetailsReaderDeps): ReadDetails {
   const asking = new Map<string, Promise<RunState | null>>();
   const relations = createRateLimit({ ...RELATIONS_ALLOWED, now: deps.runtime.now });

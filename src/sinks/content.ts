@@ -36,7 +36,9 @@ export interface Content {
   summary: string | null;
   /** Present for every run that ended without success. `at`: the block where, `Failed at download (block 3 of 8)`. */
   failure: (Omit<Failure, "reason"> & { reason: string; at: string | null }) | null;
-  /** Skyvern's run attempts, when there were several. `alike`: a sentence for all that failed for `failure`'s reason. */
+  /**
+   * Skyvern's run attempts, when there were several. `alike`: a sentence for all that failed for `failure`'s reason.
+   */
   attempts: (Section & { kind: "table"; alike: string | null }) | null;
   output: Section[];
   /** How many blocks' output is not shown. */
@@ -109,7 +111,9 @@ function linesForOutput({ failure, summary, files }: Report, { lines, linesBesid
   return failure === null ? Math.max(linesBesideFailure, lines - beside) : linesBesideFailure;
 }
 
-/** Whether nothing came of the run that could be shown. The message then says so: one that stops short looks cut off. */
+/**
+ * Whether nothing came of the run that could be shown. The message then says so: one that stops short looks cut off.
+ */
 const isBare = ({ status, summary, files }: Report, sections: readonly Section[]): boolean =>
   status === "completed" && sections.length === 0 && (summary ?? "") === "" && files.length === 0;
 
@@ -198,7 +202,9 @@ function describeFailure({ failure, status, blocks, finished_at }: Report, most:
 /** As many are compared: no message or page shows more, and Skyvern has a few. */
 const MAX_CODES = 30;
 
-/** Whether a block was over when its run ended: Skyvern lets the one under way go on, which then says that it worked. */
+/**
+ * Whether a block was over when its run ended: Skyvern lets the one under way go on, which then says that it worked.
+ */
 function wasOver({ status, started_at, duration_ms }: Report["blocks"][number], end: string | null): boolean {
   if (status !== "completed") return false;
   if (started_at === null || duration_ms === null || end === null) return true;

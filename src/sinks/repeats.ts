@@ -17,7 +17,9 @@ interface Said {
   files: number;
   /** Its summary and its reason. */
   texts: ReadonlySet<string>;
-  /** Why the run failed, in small letters and without an answer's status, and the label of the block at which it did. */
+  /**
+   * Why the run failed, in small letters and without an answer's status, and the label of the block at which it did.
+   */
   reason: string;
   block: string | null;
   /** `HTTP 500`, where the reason is a server's answer. */
@@ -42,7 +44,9 @@ function saidIn({ files, summary, failure }: Report): Said {
 /** A value of a word or two is the same by chance: `Paid` says something of each field. */
 const isSentence = (text: string): boolean => /\S\s+\S+\s+\S/.test(text);
 
-/** Whether the section is of the block that failed. Where none is known, it is one with the answer that is the reason. */
+/**
+ * Whether the section is of the block that failed. Where none is known, it is one with the answer that is the reason.
+ */
 function isOfFailure(title: string | null, { block, status }: Said): boolean {
   if (title === null) return false;
   if (block !== null) return title === block || title.startsWith(`${block} – `);
@@ -84,7 +88,10 @@ function withoutSaid(section: Section, said: Said): Section[] {
   return isList || texts.has(text) || (isOfBlock && reason.endsWith(text.toLowerCase())) ? [] : [section];
 }
 
-/** Whether a failure's category says more than each of its codes: `MAX_STEPS_EXCEEDED` does not beside `REACH_MAX_STEPS`. */
+/**
+ * Whether a failure's category says more than each of its codes: `MAX_STEPS_EXCEEDED` does not beside
+ * `REACH_MAX_STEPS`.
+ */
 export function saidByNoCode(category: string, codes: readonly string[]): boolean {
   const words = tellingWords(category);
   return words.length === 0 || !codes.map(tellingWords).some((said) => words.every((word) => said.includes(word)));

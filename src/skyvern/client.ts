@@ -162,8 +162,8 @@ export interface SkyvernClient {
   /** Skyvern's version, such as `1.0.56`. Fails with `not_found` on a Skyvern that does not say it. */
   version(signal?: AbortSignal): Promise<SkyvernResult<string>>;
   /**
-   * Lets Skyvern POST a sample to an address as it POSTs a run's webhook, and returns the result. Fails with `not_found`
-   * where Skyvern has no such call.
+   * Lets Skyvern POST a sample to an address as it POSTs a run's webhook, and returns the result. Fails with
+   * `not_found` where Skyvern has no such call.
    */
   tryWebhook(address: string, signal?: AbortSignal): Promise<SkyvernResult<TriedWebhook>>;
   /**

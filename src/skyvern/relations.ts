@@ -56,7 +56,9 @@ export function readTags(answer: Json): Tag[] | undefined {
 const shorten = (value: Json): string | null =>
   typeof value === "string" ? (cleanText(value)?.slice(0, MAX_TAG).toWellFormed() ?? null) : null;
 
-/** `tags`: null when Skyvern could not be asked for them. A tag is masked by the name of its key, as any other value. */
+/**
+ * `tags`: null when Skyvern could not be asked for them. A tag is masked by the name of its key, as any other value.
+ */
 export function toRelations(row: WorkflowRunRow | null, tags: readonly Tag[] | null, redact: Redact): Relations {
   const pairs = (tags ?? []).map(({ key, value }) => (key === null ? value : { [key]: value }));
   const masked = JSON.parse(redact(JSON.stringify(pairs)).text) as (string | Record<string, string>)[];

@@ -48,7 +48,9 @@ const MAX_BATCH_BYTES = 1024 * 1024;
 interface GroupedOptions<Item> {
   /** Bytes of an item; default: not counted. */
   bytesOf?: (item: Item) => number;
-  /** How long the next batch gathers at least after one was written, ms. Default: to the next turn of the event loop. */
+  /**
+   * How long the next batch gathers at least after one was written, ms. Default: to the next turn of the event loop.
+   */
   restMs?: number;
 }
 
@@ -60,9 +62,9 @@ interface Waiter<Item, Answer> {
 
 /**
  * Turns many calls into one transaction and one fsync: while a batch is being written, the next one gathers. States:
- * idle (nothing waits) → gathering (until the turn of the event loop ends) → writing → resting → writing or idle. Each call
- * resolves when its item is durable, or rejects with the storage's fault. A fault that concerns one item costs none of
- * the others.
+ * idle (nothing waits) → gathering (until the turn of the event loop ends) → writing → resting → writing or idle. Each
+ * call resolves when its item is durable, or rejects with the storage's fault. A fault that concerns one item costs
+ * none of the others.
  */
 export function grouped<Item, Answer>(
   write: (items: readonly Item[]) => Promise<readonly Answer[]>,

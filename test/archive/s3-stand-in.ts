@@ -1,6 +1,6 @@
 /**
- * An S3-compatible storage on loopback that takes nothing on trust: it computes the signature anew (Signature Version 4),
- * wants the sha256 and the length of what it is given, and compares both with the bytes.
+ * An S3-compatible storage on loopback that takes nothing on trust: it computes the signature anew (Signature Version
+ * 4), wants the sha256 and the length of what it is given, and compares both with the bytes.
  * {@link https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html}
  */
 import { createHash, createHmac } from "node:crypto";

@@ -1,4 +1,7 @@
-/** The benches are believed, so they must be right themselves: what they count, what they refuse, and that they still run. */
+/**
+ * The benches are believed, so they must be right themselves: what they count, what they refuse, and that they still
+ * run.
+ */
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { createServer, type RequestListener } from "node:http";

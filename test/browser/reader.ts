@@ -1,4 +1,7 @@
-/** Somebody at a browser, in Berlin. What the browser complains of, and whatever it asks of anybody else, fails the test. */
+/**
+ * Somebody at a browser, in Berlin. What the browser complains of, and whatever it asks of anybody else, fails the
+ * test.
+ */
 import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { chromium, type Browser, type BrowserContext, type Page } from "playwright-core";

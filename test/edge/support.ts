@@ -6,7 +6,10 @@ import { bundleEdge } from "../../src/demo/edge/bundle.ts";
 
 export const inside = (name: string): string => fileURLToPath(new URL(`inside/${name}`, import.meta.url));
 
-/** Memory, where there is such a place: what a suite that waits for hundreds of commits would wait for otherwise is the disk. */
+/**
+ * Memory, where there is such a place: what a suite that waits for hundreds of commits would wait for otherwise is the
+ * disk.
+ */
 const PLACE = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
 
 /** A new folder, removed when the hook runs. */

@@ -1,4 +1,7 @@
-/** A backup taken while webhooks come in, restored elsewhere: nothing of before it is missing, and nothing is delivered twice. */
+/**
+ * A backup taken while webhooks come in, restored elsewhere: nothing of before it is missing, and nothing is delivered
+ * twice.
+ */
 import { copyFileSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import Sqlite from "better-sqlite3";

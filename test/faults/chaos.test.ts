@@ -221,7 +221,9 @@ async function isStuck(url: string): Promise<boolean> {
   }
 }
 
-/** Waits, not long, until one of the sinks has taken a message whose answer it keeps for itself. False when none came. */
+/**
+ * Waits, not long, until one of the sinks has taken a message whose answer it keeps for itself. False when none came.
+ */
 async function untilTaken({ proxies, slack, smtp, http }: World, chance: Chance): Promise<boolean> {
   const [proxy, taken] = chance.oneOf<[Proxy, () => number]>([
     [proxies.slack, () => slack.messages().length],

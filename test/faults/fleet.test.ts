@@ -128,7 +128,10 @@ describe("three relays", () => {
 
 const started = (relays: readonly RelayProcess[]) => (relays[0] ?? expect.unreachable()).started;
 
-/** What each says of itself, or why it says nothing: on a busy machine a connection may fail, and is asked again; a relay that is gone stays gone. */
+/**
+ * What each says of itself, or why it says nothing: on a busy machine a connection may fail, and is asked again; a
+ * relay that is gone stays gone.
+ */
 const ready = (relays: readonly RelayProcess[]): Promise<(number | string)[]> =>
   Promise.all(
     relays.map(async ({ started: at }) => {

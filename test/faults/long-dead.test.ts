@@ -1,4 +1,6 @@
-/** A sink that is dead for as long as the schedule lasts, and how its results are brought all the same, by the HTTP API. */
+/**
+ * A sink that is dead for as long as the schedule lasts, and how its results are brought all the same, by the HTTP API.
+ */
 import { expect, it } from "vitest";
 import type { Json } from "../../src/platform/json.ts";
 import { anApp, type TestApp } from "../support/app.ts";
@@ -38,7 +40,9 @@ async function accept(relay: TestApp, runIds: readonly string[]): Promise<void> 
   }
 }
 
-/** Lets the clock run, delivering whatever may go, until nothing waits or the hours are over. Every answer is `status`. */
+/**
+ * Lets the clock run, delivering whatever may go, until nothing waits or the hours are over. Every answer is `status`.
+ */
 async function live(relay: TestApp, runtime: TestRuntime, hours: number, status: number): Promise<void> {
   const until = runtime.now() + hours * HOUR;
   while (runtime.now() < until) {

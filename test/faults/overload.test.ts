@@ -1,4 +1,7 @@
-/** More than the relay can hold: it says so and stays small. Rubbish is refused cheaply; a genuine webhook gets in beside it. */
+/**
+ * More than the relay can hold: it says so and stays small. Rubbish is refused cheaply; a genuine webhook gets in
+ * beside it.
+ */
 import { connect } from "node:net";
 import { join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";

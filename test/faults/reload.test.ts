@@ -1,4 +1,7 @@
-/** The real program reads its configuration again: by a signal, and by itself when the file changes, however it is changed. */
+/**
+ * The real program reads its configuration again: by a signal, and by itself when the file changes, however it is
+ * changed.
+ */
 import { mkdirSync, renameSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it, onTestFinished } from "vitest";

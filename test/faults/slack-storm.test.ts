@@ -1,6 +1,6 @@
 /**
- * A storm into one Slack channel that limits, fails and loses answers (P4). `scripts/faults` runs the long form: 500 results
- * within a minute at Slack's own pace of one message a second.
+ * A storm into one Slack channel that limits, fails and loses answers (P4). `scripts/faults` runs the long form: 500
+ * results within a minute at Slack's own pace of one message a second.
  */
 import { setTimeout as pause } from "node:timers/promises";
 import { expect, it, onTestFinished } from "vitest";

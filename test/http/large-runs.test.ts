@@ -11,7 +11,9 @@ import { serve, type RelayProcess } from "../support/process.ts";
 
 const COUNT = 12;
 const BYTES = 9_000_000;
-/** 100 MB of runs, three times as much once they are read and written; the process may have 140 MB of objects and texts. */
+/**
+ * 100 MB of runs, three times as much once they are read and written; the process may have 140 MB of objects and texts.
+ */
 const HEAP = "--max-old-space-size=140";
 
 const idOf = (n: number): string => `tsk_${String(n).padStart(2, "0")}`;

@@ -68,7 +68,10 @@ type Case = string;
 const bearer = { authorization: `Bearer ${TOKEN}` };
 const V2 = "tsk_v2_565346328529285494";
 
-/** A relay with one run that was told, one that waits, one that is not final, a body that was kept, and a sink that fails. */
+/**
+ * A relay with one run that was told, one that waits, one that is not final, a body that was kept, and a sink that
+ * fails.
+ */
 async function aRelay(): Promise<{ relay: TestApp; receipt: string; kept: string }> {
   const failing = await startHttpSink({});
   onTestFinished(() => failing.close());

@@ -16,7 +16,9 @@ const promtool = (args: string[], input = "") => {
 };
 const hasPromtool = promtool(["--version"]).status === 0;
 
-/** A relay that had something of everything: accepted, refused, kept, delivered, dead, waiting, found in Skyvern's list. */
+/**
+ * A relay that had something of everything: accepted, refused, kept, delivered, dead, waiting, found in Skyvern's list.
+ */
 async function metricsOfABusyRelay(): Promise<string> {
   const relay = await anApp({}, { standIns: ["slack", "smtp", "http"], file: "delivery: { schedule: [1h] }" });
   relay.standIns.http.answers.push({ status: 500 }, { status: 404 });

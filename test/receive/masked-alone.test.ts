@@ -43,7 +43,10 @@ async function everything(
   return { answers, api, metrics, sent, log, rows: rowsIn(path) };
 }
 
-/** Without ports, times of the log, durations and the signatures of the relay's own links, whose key is drawn at its first start. */
+/**
+ * Without ports, times of the log, durations and the signatures of the relay's own links, whose key is drawn at its
+ * first start.
+ */
 const alike = (text: string): string =>
   text.replaceAll(
     /127\.0\.0\.1:\d+|"time":"[^"]*"|"[a-z_]*ms":[\d.]+|(?<=\?exp=\d+(?:&amp;|&|\\u0026)sig=)[\w-]+/g,

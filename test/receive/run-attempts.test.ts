@@ -1,4 +1,6 @@
-/** A run that Skyvern tries several times under one id is told once, at its end, whichever way the relay hears of it. */
+/**
+ * A run that Skyvern tries several times under one id is told once, at its end, whichever way the relay hears of it.
+ */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";

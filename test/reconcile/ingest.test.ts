@@ -52,7 +52,8 @@ describe.each(ORDERS)("%s", (order) => {
       step_count: 3,
     });
     expect(topLevel(relay.standIns.slack)).toHaveLength(1);
-    // Nothing is edited: where the webhook comes first, which has no prompt, the API is asked before the message is sent.
+    // Nothing is edited: where the webhook comes first, which has no prompt, the API is asked before the message is
+    // sent.
     expect(topLevel(relay.standIns.slack)[0]?.edits).toEqual([]);
     expect(shownRevision(relay)).toHaveLength(1);
   });

@@ -437,7 +437,8 @@ describe("however a text is spelt", () => {
         },
       )
       .map((pieces) => pieces.join(""))
-      // An `=` without a name before it, or within a value, is a comparison to some, and the beginning of a value to others.
+      // An `=` without a name before it, or within a value, is a comparison to some, and the beginning of a value to
+      // others.
       .filter((text) => !/(?:^|[?&#;=])=|=[^?&#;]*=/.test(text));
     fc.assert(
       fc.property(query, (text) => {

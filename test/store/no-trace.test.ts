@@ -1,6 +1,6 @@
 /**
- * What retention removed is gone from the disk, too: not in the database file, not in its WAL once that is written back, not in a backup
- * that is made later. What is looked for are unusual words, and pieces of what was compressed.
+ * What retention removed is gone from the disk, too: not in the database file, not in its WAL once that is written
+ * back, not in a backup that is made later. What is looked for are unusual words, and pieces of what was compressed.
  */
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
@@ -27,7 +27,10 @@ const RUNS = 150;
 const isOld = (n: number): boolean => n % 3 !== 0;
 const all = Array.from({ length: RUNS }, (_none, n) => n);
 
-/** A word that nothing else holds, nor begins like any other: the index keeps of a word only what differs from the one before it. */
+/**
+ * A word that nothing else holds, nor begins like any other: the index keeps of a word only what differs from the one
+ * before it.
+ */
 const word = (...of: (string | number)[]): string =>
   `w${BigInt(`0x${createHash("sha256").update(of.join(" ")).digest("hex")}`)
     .toString(36)

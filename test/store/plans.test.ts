@@ -57,7 +57,10 @@ beforeAll(async () => {
 });
 afterAll(() => store.close());
 
-/** A run a minute; one in five failed, one in fifty is of `billing`; two deliveries each, of which three are not delivered. */
+/**
+ * A run a minute; one in five failed, one in fifty is of `billing`; two deliveries each, of which three are not
+ * delivered.
+ */
 async function fill({ db }: Database): Promise<void> {
   const kinds = [0, 1].flatMap((failed) =>
     [0, 1].map((billing) => {

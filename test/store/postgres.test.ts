@@ -1,4 +1,6 @@
-/** What only several processes on one PostgreSQL can show. Each store here has connections of its own, as a relay has. */
+/**
+ * What only several processes on one PostgreSQL can show. Each store here has connections of its own, as a relay has.
+ */
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from "vitest";
 import pg from "pg";
 import { CLOSED } from "../../src/deliver/circuit-breaker.ts";

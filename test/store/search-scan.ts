@@ -1,7 +1,7 @@
 /**
- * What a search must answer, by looking at every text of every run. It shares nothing with the search but the meaning: words
- * are compared by Intl.Collator, which knows letters and their accents from Unicode's collation, and characters of scripts
- * without spaces by their code points.
+ * What a search must answer, by looking at every text of every run. It shares nothing with the search but the meaning:
+ * words are compared by Intl.Collator, which knows letters and their accents from Unicode's collation, and characters
+ * of scripts without spaces by their code points.
  */
 import { isJsonObject, isRawNumber, type Json } from "../../src/platform/json.ts";
 import type { Run } from "../../src/domain/run.ts";

@@ -1,4 +1,6 @@
-/** A run's state and what was received for it stay as they were told, whatever comes since, and go when they are to go. */
+/**
+ * A run's state and what was received for it stay as they were told, whatever comes since, and go when they are to go.
+ */
 import { toWords } from "../../src/store/search/text-words.ts";
 import { sql } from "kysely";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";

@@ -30,8 +30,8 @@ const all: Record<string, () => Promise<Database>> = {
 const free: string[] = [];
 
 /**
- * Every database there is, migrated and empty: a suite that promises something runs on each; of those that `RELAY_TEST_STORES` names, when it
- * names some.
+ * Every database there is, migrated and empty: a suite that promises something runs on each; of those that
+ * `RELAY_TEST_STORES` names, when it names some.
  */
 export const databases: typeof all = Object.fromEntries(
   Object.entries(all).filter(([name]) => process.env["RELAY_TEST_STORES"]?.includes(name) ?? true),

@@ -1,4 +1,7 @@
-/** What a run is found by stands in the full-text index when it is accepted, changes with the run, and is made anew by a release that makes other words. */
+/**
+ * What a run is found by stands in the full-text index when it is accepted, changes with the run, and is made anew by a
+ * release that makes other words.
+ */
 import fc from "fast-check";
 import { sql } from "kysely";
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from "vitest";

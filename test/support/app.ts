@@ -87,7 +87,9 @@ export const useHost = (open: OpenApp): void => {
   openApp = open;
 };
 
-/** Starts nothing that listens: addresses are asked through `app.fetch`. `env` adds to and overrides a working default. */
+/**
+ * Starts nothing that listens: addresses are asked through `app.fetch`. `env` adds to and overrides a working default.
+ */
 export async function anApp(env: Record<string, string | undefined> = {}, options: AppOptions = {}): Promise<TestApp> {
   const standIns = await startStandIns(options);
   const all = { ...environmentOf(standIns), ...env };

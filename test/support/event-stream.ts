@@ -26,7 +26,10 @@ export interface EventStream {
   ended: Promise<void>;
 }
 
-/** A client of server-sent events, as the HTML standard describes it: https://html.spec.whatwg.org/multipage/server-sent-events.html */
+/**
+ * A client of server-sent events, as the HTML standard describes it:
+ * https://html.spec.whatwg.org/multipage/server-sent-events.html
+ */
 export async function anEventStream(
   url: string,
   { lastEventId, headers = {} }: { lastEventId?: string; headers?: Record<string, string> } = {},

@@ -1,6 +1,7 @@
 /**
- * What each fixture means, from the wire contract and the schema of a run: id rule, UTC, one run type per era, artifacts by
- * id or, where a payload has only a URL, by place. Written down as values so that no code of the relay has a say in it.
+ * What each fixture means, from the wire contract and the schema of a run: id rule, UTC, one run type per era,
+ * artifacts by id or, where a payload has only a URL, by place. Written down as values so that no code of the relay has
+ * a say in it.
  */
 import { EXPECTED_RUNS_1_0_56 } from "./expected-runs-1.0.56.ts";
 

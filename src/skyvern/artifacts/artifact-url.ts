@@ -8,8 +8,8 @@ import { DECEIVING } from "../../platform/hostile-text.ts";
 const ARTIFACT_ID = /^[A-Za-z]{1,16}_[A-Za-z0-9_-]{1,100}$/;
 const CONTENT_PATH = /\/v1\/artifacts\/([^/]+)\/content\/?$/;
 /**
- * Skyvern's name of a file on its own disk: `2026-11-28T15:33:48.830071_a_602140795133167774_screenshot_final.png`. In a
- * step's ZIP are artifacts with ids of their own (contract §9).
+ * Skyvern's name of a file on its own disk: `2026-11-28T15:33:48.830071_a_602140795133167774_screenshot_final.png`. In
+ * a step's ZIP are artifacts with ids of their own (contract §9).
  */
 const LOCAL_NAME = /^[0-9T:.-]{1,40}_(a_\d{1,40})_(?!step_archive\.)[a-z_]{1,60}\.\w{1,8}$/;
 /** Separators and deceiving characters: `gpj.exe` must not look like `exe.jpg`. */
@@ -22,8 +22,8 @@ const MAX_NAME_LENGTH = 200;
 export const isArtifactId = (key: string): boolean => ARTIFACT_ID.test(key);
 
 /**
- * The artifact's id in `…/v1/artifacts/{id}/content`, on any http(s) host, with or without its signature, or in the name
- * of a `file:` that Skyvern keeps on its own disk; else null.
+ * The artifact's id in `…/v1/artifacts/{id}/content`, on any http(s) host, with or without its signature, or in the
+ * name of a `file:` that Skyvern keeps on its own disk; else null.
  */
 export function parseArtifactId(url: string): string | null {
   const parsed = URL.parse(url);

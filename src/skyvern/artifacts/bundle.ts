@@ -25,8 +25,8 @@ const latin1 = (bytes: Uint8Array): string => Buffer.from(bytes).toString("latin
 
 /**
  * The bytes of the first member with this name, unpacked as they are read, so memory does not grow with the bundle.
- * The stream breaks off with a {@link BundleFault} for a bundle that has no such member, is damaged, encrypted or packed
- * in another way, or becomes too large. Names are compared and lead nowhere.
+ * The stream breaks off with a {@link BundleFault} for a bundle that has no such member, is damaged, encrypted or
+ * packed in another way, or becomes too large. Names are compared and lead nowhere.
  */
 export const openMember = (bundle: ReadableStream<Uint8Array>, name: string): ReadableStream<Uint8Array> =>
   ReadableStream.from(unpack(bundle, name)) as ReadableStream<Uint8Array>;

@@ -57,7 +57,9 @@ export interface Owner {
 }
 
 export interface Media {
-  /** A URL to redirect a browser to. Null when it must be streamed, has a copy, or cannot be read, which `open` tells. */
+  /**
+   * A URL to redirect a browser to. Null when it must be streamed, has a copy, or cannot be read, which `open` tells.
+   */
   link(owner: Owner, key: ArtifactKey, signal?: AbortSignal): Promise<string | null>;
   /** The bytes as a stream, from Skyvern or the copies. Never throws for what the other side does. */
   open(owner: Owner, key: ArtifactKey, options?: MediaOptions): Promise<Opened>;

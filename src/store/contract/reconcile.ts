@@ -45,7 +45,9 @@ export interface ListedRun {
   targetsThisRelay: boolean;
 }
 
-/** `day` is its first millisecond. A run is relayed when it is settled and none of its deliveries is pending or dead. */
+/**
+ * `day` is its first millisecond. A run is relayed when it is settled and none of its deliveries is pending or dead.
+ */
 export interface Coverage {
   day: number;
   seen: number;

@@ -1,4 +1,7 @@
-/** `node integrity-process.ts <path>`: reads a whole SQLite file, in its own time, and prints what is wrong as a JSON list. */
+/**
+ * `node integrity-process.ts <path>`: reads a whole SQLite file, in its own time, and prints what is wrong as a JSON
+ * list.
+ */
 import { setPriority } from "node:os";
 import Sqlite from "better-sqlite3";
 import { findDamage } from "./integrity.ts";

@@ -1,7 +1,7 @@
 /**
- * Whether a SQLite file is whole. A file that was restored beside the `-wal` of another one opens without a word: SQLite writes
- * the old pages of that log over the restored ones. So a cheap look is taken at each start, and the whole file is read by a
- * process of its own, which holds up nothing.
+ * Whether a SQLite file is whole. A file that was restored beside the `-wal` of another one opens without a word:
+ * SQLite writes the old pages of that log over the restored ones. So a cheap look is taken at each start, and the whole
+ * file is read by a process of its own, which holds up nothing.
  */
 import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
@@ -11,7 +11,9 @@ import type Sqlite from "better-sqlite3";
 const SMALL_BYTES = 16_000_000;
 const MAX_FINDINGS = 3;
 
-/** What a cheap look finds: all of a small file; of a large one the schema and both ends of each table. Empty: nothing. */
+/**
+ * What a cheap look finds: all of a small file; of a large one the schema and both ends of each table. Empty: nothing.
+ */
 export function findDamageQuickly(sqlite: Sqlite.Database): string[] {
   try {
     const size = pragma(sqlite, "page_count") * pragma(sqlite, "page_size");

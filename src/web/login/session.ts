@@ -67,8 +67,8 @@ export function createSessions({ tokens, key, runtime, ended }: SessionDeps): Se
 }
 
 /**
- * The session cookie. Its prefix makes browsers accept it only over TLS, and from this host alone; under a path, where other
- * programs share the host, it goes to that path only, which `__Host-` does not allow.
+ * The session cookie. Its prefix makes browsers accept it only over TLS, and from this host alone; under a path, where
+ * other programs share the host, it goes to that path only, which `__Host-` does not allow.
  */
 export const cookieNameOf = (publicUrl: string): string =>
   publicUrl.startsWith("https:")

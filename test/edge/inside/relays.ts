@@ -1,4 +1,7 @@
-/** The Worker and its object as they are deployed, but many of them side by side, with the clock of the tests and no alarms. */
+/**
+ * The Worker and its object as they are deployed, but many of them side by side, with the clock of the tests and no
+ * alarms.
+ */
 import { DurableObject, type Namespace } from "cloudflare:workers";
 import { createFront } from "../../../src/edge/front.ts";
 import { begin, type Life } from "../../../src/edge/object.ts";

@@ -1,6 +1,6 @@
 /**
- * What the Store's suites use of vitest, for running them inside workerd, where vitest itself cannot run: suites are bundled with
- * this in its place. The matchers are vitest's own.
+ * What the Store's suites use of vitest, for running them inside workerd, where vitest itself cannot run: suites are
+ * bundled with this in its place. The matchers are vitest's own.
  */
 import {
   ASYMMETRIC_MATCHERS_OBJECT,
@@ -74,7 +74,9 @@ export const beforeEach = (hook: Work) => void scopes.at(-1)?.before.push(hook);
 export const afterEach = (hook: Work) => void scopes.at(-1)?.after.push(hook);
 export const onTestFinished = (hook: Work) => void finished.push(hook);
 
-/** `it.each(table)(name, work)`: `%s` and `%d` stand for the values of a row in turn, `$key` for a value of an object. */
+/**
+ * `it.each(table)(name, work)`: `%s` and `%d` stand for the values of a row in turn, `$key` for a value of an object.
+ */
 function each(define: (name: string, work: Work) => void) {
   return (table: readonly unknown[]) => (name: string, work: Work) => {
     for (const row of table) {

@@ -16,8 +16,8 @@ export interface Proxy {
 const open: Gate = () => Promise.resolve();
 
 /**
- * A TCP proxy on loopback that can be slow or hold what passes. What the client has sent reaches the server also when the
- * client is gone meanwhile: a killed process takes nothing back that is on the wire. Closed when the test ends.
+ * A TCP proxy on loopback that can be slow or hold what passes. What the client has sent reaches the server also when
+ * the client is gone meanwhile: a killed process takes nothing back that is on the wire. Closed when the test ends.
  */
 export async function startProxy(target: string): Promise<Proxy> {
   const { hostname, port } = new URL(target);

@@ -164,8 +164,8 @@ export function aWebhook({ skyvern }: Pick<World, "skyvern">, runId: string): st
 }
 
 /**
- * A connection of its own, as Skyvern opens one for each webhook. One that is kept may be ended by the server in the moment in which it is used
- * again: no answer then says nothing about the relay.
+ * A connection of its own, as Skyvern opens one for each webhook. One that is kept may be ended by the server in the
+ * moment in which it is used again: no answer then says nothing about the relay.
  */
 export const ON_A_NEW_CONNECTION = { connection: "close" } as const;
 
