@@ -1,7 +1,8 @@
 /**
- * One, two and three relays on one PostgreSQL, offered one, two and four cores' worth of webhooks: what they accept and deliver a second, and
- * what limits each. A core's worth is what one core can do, all in all: as many webhooks a second as fit into a second of
- * CPU by what one costs relay, PostgreSQL and clients under full load, measured right before. They are sent at fixed times, whatever comes back.
+ * One, two and three relays on one PostgreSQL, offered one, two and four cores' worth of webhooks: what they accept and
+ * deliver a second, and what limits each. A core's worth is what one core can do, all in all: as many webhooks a second
+ * as fit into a second of CPU by what one costs relay, PostgreSQL and clients under full load, measured right before.
+ * They are sent at fixed times, whatever comes back.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { cpus } from "node:os";
@@ -185,7 +186,7 @@ function costOf(one: Measured): Cost & { allUs: number } {
     diskBytes: one.bytes / one.runs,
     inserted: rows.inserted / one.runs,
     dead: (rows.updated + rows.deleted) / one.runs,
-    ledgerMs: one.ledgerMs / Math.max(one.ledgers, 1),
+    rollupMs: one.rollupMs / Math.max(one.rollups, 1),
   };
 }
 

@@ -9,8 +9,8 @@ export interface Cost {
   inserted: number;
   /** Rows updated or deleted: each leaves one behind that autovacuum takes away. */
   dead: number;
-  /** ms in the server for one transaction's roll-ups and events. */
-  ledgerMs: number;
+  /** ms in the server for one transaction's roll-ups. */
+  rollupMs: number;
 }
 
 export interface Paper {
@@ -34,7 +34,7 @@ export function paper({ rate, stored, delivered, flushMs }: Paper): string[][] {
   const relays = Math.ceil(cores(delivered.relayUs) / USE);
   const batches = rate / BATCH;
   // A record of deliveries takes the lock of the roll-ups too, in groups about as large.
-  const ledger = 2 * batches * (delivered.ledgerMs + flushMs);
+  const lockMs = 2 * batches * (delivered.rollupMs + flushMs);
   return [
     [
       "relays",
@@ -49,8 +49,8 @@ export function paper({ rate, stored, delivered, flushMs }: Paper): string[][] {
     ["connections", `${relays * CONNECTIONS}`, `${CONNECTIONS} a relay: set \`max_connections\` above it; no pooler`],
     [
       "the lock of the roll-ups",
-      `${(ledger / 10).toFixed(0)} %`,
-      `in batches of ${BATCH}: ${(2 * batches).toFixed(0)} a second, ${delivered.ledgerMs.toFixed(1)} ms of statements and ${flushMs.toFixed(1)} ms for a flush each`,
+      `${(lockMs / 10).toFixed(0)} %`,
+      `in batches of ${BATCH}: ${(2 * batches).toFixed(0)} a second, ${delivered.rollupMs.toFixed(1)} ms of statements and ${flushMs.toFixed(1)} ms for a flush each`,
     ],
     [
       "log (WAL)",

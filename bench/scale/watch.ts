@@ -1,6 +1,6 @@
 /**
- * What relays and their PostgreSQL do while a load is on: CPU of each process by /proc, what the server's sessions wait for (looked at 50 times
- * a second), its log (WAL), its statements and the rows it changed.
+ * What relays and their PostgreSQL do while a load is on: CPU of each process by /proc, what the server's sessions wait
+ * for (looked at 50 times a second), its log (WAL), its statements and the rows it changed.
  */
 import { readFileSync } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
@@ -19,7 +19,10 @@ export interface Watched {
     /** Of the machine, whoever used them. */
     machine: number;
   };
-  /** Relays' sessions that were not idle, the mean number by what they waited for. `relay`: for its next statement; `cpu`: for nothing. */
+  /**
+   * Relays' sessions that were not idle, the mean number by what they waited for. `relay`: for its next statement;
+   * `cpu`: for nothing.
+   */
   sessions: Record<string, number>;
   walBytes: number;
   /** Flushes of the log. */
@@ -28,10 +31,10 @@ export interface Watched {
   /** How much larger the database has become. */
   bytes: number;
   rows: { inserted: number; updated: number; updatedInPlace: number; deleted: number };
-  /** In the server, ms: all calls of statements that hold the ledger. */
-  ledgerMs: number;
-  /** How often the ledger was taken. */
-  ledgers: number;
+  /** In the server, ms: all statements that write the roll-ups. */
+  rollupMs: number;
+  /** How many transactions wrote the roll-ups. */
+  rollups: number;
 }
 
 const LOOK_MS = 20;
@@ -55,7 +58,7 @@ export async function watch(url: string, postmaster: number, relays: readonly nu
     const sessions = await looked;
     await pause(TOLD_MS);
     const after = await counters(client);
-    const [ledger] = (await client.query<{ ms: number; calls: number }>(LEDGER)).rows;
+    const [rollups] = (await client.query<{ ms: number; calls: number }>(ROLLUPS)).rows;
     await client.end();
     const seconds = (now.at - used.at) / 1000;
     const cores = (ms: number) => ms / 1000 / seconds;
@@ -79,8 +82,8 @@ export async function watch(url: string, postmaster: number, relays: readonly nu
         updatedInPlace: since("in_place"),
         deleted: since("deleted"),
       },
-      ledgerMs: ledger?.ms ?? 0,
-      ledgers: Number(ledger?.calls ?? 0),
+      rollupMs: rollups?.ms ?? 0,
+      rollups: Number(rollups?.calls ?? 0),
     };
   };
 }
@@ -102,7 +105,7 @@ async function look(client: pg.Client, signal: AbortSignal): Promise<Record<stri
 }
 
 /** What runs under the lock of the roll-ups. */
-const LEDGER = `select coalesce(sum(total_exec_time + total_plan_time), 0) as ms,
+const ROLLUPS = `select coalesce(sum(total_exec_time + total_plan_time), 0) as ms,
     coalesce(max(calls) filter (where query like 'insert into "delivery_counts"%'), 0) as calls
   from pg_stat_statements where query ~ '^insert into "(run_counts|delivery_counts|delivery_times|run_hours)"'`;
 

@@ -47,7 +47,7 @@ it("the cost of a load on paper is the cost of one webhook times their number", 
     diskBytes: 12_000,
     inserted: 9,
     dead: 3,
-    ledgerMs: 1,
+    rollupMs: 1,
   };
   const rows = paper({ rate: 10_000, stored: cost, delivered: { ...cost, relayUs: 1_400 }, flushMs: 1 });
   const figures = Object.fromEntries(rows.map(([what, figure]) => [what, figure]));
