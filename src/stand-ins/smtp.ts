@@ -5,8 +5,10 @@ import { SMTPServer, type SMTPServerSession } from "smtp-server";
 export type SmtpFault =
   /** Refuses with a reply code; at `rcpt` only the given address, when one is given. */
   | { at: "mail" | "rcpt" | "data"; code: number; text?: string; address?: string }
-  /** `drop`: end the connection; at `data` while the text comes in. `hang`: never answer. */
-  | { at: "connect" | "mail" | "data"; do: "drop" | "hang" }
+  /** Ends the connection; at `data` while the text comes in. */
+  | { at: "connect" | "mail" | "data"; do: "drop" }
+  /** Never answers, and says when the client begins to wait. */
+  | { at: "mail" | "data"; do: "hang"; reached?(): void }
   /** Take the mail, then end the connection before the reply. */
   | { at: "reply"; do: "drop" };
 
@@ -65,7 +67,8 @@ export async function startSmtp(options: SmtpStandInOptions = {}): Promise<SmtpS
   const act = (fault: SmtpFault | undefined, session: SMTPServerSession, next: (error?: Error | null) => void) => {
     if (fault === undefined) return next();
     if ("code" in fault) return next(smtpError(fault.code, fault.text));
-    if (fault.do === "drop") sockets.get(session.remotePort)?.destroy();
+    if (fault.do === "hang") return fault.reached?.();
+    sockets.get(session.remotePort)?.destroy();
   };
 
   const server = new SMTPServer({

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import http from "node:http";
 import type { AddressInfo } from "node:net";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { viaFetch } from "../../src/net/http-client.ts";
 import { startSkyvern, TINY_PNG, type StandInSkyvern } from "../../src/stand-ins/skyvern.ts";
 import { isJsonObject, parseJson, type JsonObject } from "../../src/platform/json.ts";
@@ -141,11 +141,16 @@ describe("answers", () => {
   });
 
   test("content that takes longer than the timeout to stream is not cut off", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    onTestFinished(() => void vi.useRealTimers());
+    let finish = () => {};
     const url = await aServer((_request, response) => {
       response.writeHead(200).write("first ");
-      setTimeout(() => response.end("last"), 300);
+      finish = () => void response.end("last");
     });
     const content = valueOf(await aClient({ baseUrl: url, timeoutMs: 150 }).openContent("a_1"));
+    vi.advanceTimersByTime(300);
+    finish();
     expect(await content.text()).toBe("first last");
   });
 
