@@ -4,10 +4,12 @@ import type { ArtifactKey, Run } from "../domain/run.ts";
 import { safeName } from "../sinks/attachments.ts";
 import { noPicture, safeAnswer } from "../skyvern/artifacts/answer.ts";
 import { isPicture, type Media, type Owner } from "../skyvern/artifacts/media.ts";
+import type { Log } from "../platform/log.ts";
 import type { RunStore } from "../store/contract/runs.ts";
 import { parseBearer, type TokenGate } from "./auth.ts";
 import type { SignedLinks } from "./links.ts";
 import { problem } from "./problem.ts";
+import { passOn } from "./stream.ts";
 
 export interface ArtifactsDeps {
   store: Pick<RunStore, "run">;
@@ -16,6 +18,7 @@ export interface ArtifactsDeps {
   gate: TokenGate;
   /** True when a `Cookie` header holds a session of the web page. */
   isSession(cookies: string | undefined): Promise<boolean>;
+  log: Log;
 }
 
 /**
@@ -50,7 +53,7 @@ function refuse(c: Context, runUrl: string): Response | Promise<Response> {
   return explain(c, { title: "This link does not open", reason, runUrl }, 403);
 }
 
-async function open(c: Context, { media, links }: ArtifactsDeps, owner: Owner, key: ArtifactKey): Promise<Response> {
+async function open(c: Context, { media, links, log }: ArtifactsDeps, owner: Owner, key: ArtifactKey): Promise<Response> {
   const { signal } = c.req.raw;
   const url = await media.link(owner, key, signal);
   // The target of the redirect expires, so browsers must ask again on the next click.
@@ -58,8 +61,10 @@ async function open(c: Context, { media, links }: ArtifactsDeps, owner: Owner, k
   if (url !== null) return c.redirect(url, 302);
   const opened = await media.open(owner, key, { range: c.req.header("range") ?? null, signal });
   if (opened.kind === "unsatisfiable") return c.body(null, 416);
-  if (opened.kind === "content")
-    return withoutBodyOfHead(c, await safeAnswer(opened.content, fileName(owner.run, key)));
+  if (opened.kind === "content") {
+    const answer = await safeAnswer(opened.content, fileName(owner.run, key));
+    return withoutBodyOfHead(c, passOn(c, answer, { log, run_id: owner.run.run_id, artifact: key }));
+  }
   if (isPicture(owner, key)) return noPicture();
   const why = { reason: opened.reason, runUrl: links.run(owner.run.run_id) };
   return placeholder(c, key, why, opened.temporary ? 503 : 404);

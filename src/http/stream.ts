@@ -1,4 +1,8 @@
-/** Answers that are written piece by piece as fast as the other side reads: server-sent events, exports. */
+/** Answers that are written piece by piece as fast as the other side reads: server-sent events, exports, artifacts. */
+import type { HttpBindings } from "@hono/node-server";
+import type { Context } from "hono";
+import type { ArtifactKey } from "../domain/run.ts";
+import type { Log } from "../platform/log.ts";
 
 /**
  * A body that yields `pieces` when the reader can take more. When the reader leaves, or `signal` aborts, the signal
@@ -26,6 +30,41 @@ export function toStream(
     // Nothing is buffered ahead of the reader.
     { highWaterMark: 0 },
   );
+}
+
+/**
+ * An answer with an artifact's bytes as they come. When they break off, the log says so, and the reader's connection
+ * ends, so that a part is not taken for the whole. The server itself would write the error behind the part, and its
+ * trace to standard error.
+ */
+export function passOn(c: Context, answer: Response, { log, ...ids }: PassedOn): Response {
+  if (answer.body === null) return answer;
+  const reader = answer.body.getReader();
+  const body = new ReadableStream<Uint8Array>({
+    pull: async (controller) => {
+      try {
+        const { done, value } = await reader.read();
+        if (done) controller.close();
+        else controller.enqueue(value);
+      } catch (error) {
+        // A reader who leaves ends the reading, too.
+        if (!c.req.raw.signal.aborted) log.warn("artifact.broke_off", { ...ids, error: String(error) });
+        const { outgoing } = (c.env ?? {}) as Partial<HttpBindings>;
+        if (outgoing === undefined) throw error;
+        outgoing.destroy();
+        controller.close();
+      }
+    },
+    // What broke off cannot be canceled.
+    cancel: (reason) => reader.cancel(reason).catch(() => {}),
+  });
+  return new Response(body, { status: answer.status, headers: answer.headers });
+}
+
+interface PassedOn {
+  log: Pick<Log, "warn">;
+  run_id: string;
+  artifact: ArtifactKey;
 }
 
 /**

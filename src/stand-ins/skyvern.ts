@@ -61,9 +61,12 @@ function serve(state: SkyvernState, request: IncomingMessage, response: ServerRe
   const fault = takeFault(state.faults, pathname);
   if (fault?.instead === "hang") return;
   if (fault?.instead === "reset") return void request.socket.destroy();
-  const answered = fault ? answerOfFault(fault) : answer(state, call, body);
-  const length = { "content-length": Buffer.byteLength(answered.body) };
-  response.writeHead(answered.status, { ...answered.headers, ...length }).end(answered.body);
+  const isHalf = fault?.instead === "half";
+  const answered = fault && !isHalf ? answerOfFault(fault) : answer(state, call, body);
+  const length = Buffer.byteLength(answered.body);
+  response.writeHead(answered.status, { ...answered.headers, "content-length": length });
+  if (isHalf) response.write(answered.body.slice(0, length / 2), () => request.socket.destroy());
+  else response.end(answered.body);
 }
 
 function answer(state: SkyvernState, call: StandInCall, body: string): StandInAnswer {

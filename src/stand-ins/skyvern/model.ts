@@ -52,8 +52,8 @@ export interface StandInFault {
   headers?: Record<string, string>;
   /** Default: Skyvern's own body for the status. */
   body?: string;
-  /** `hang`: no answer. `reset`: the connection breaks. */
-  instead?: "hang" | "reset";
+  /** `hang`: no answer. `reset`: the connection breaks. `half`: it breaks after the first half of the answer's body. */
+  instead?: "hang" | "reset" | "half";
 }
 
 /** A request that arrived. */

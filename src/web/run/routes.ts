@@ -6,6 +6,7 @@ import { nameRun, toReport } from "../../domain/report.ts";
 import { redeliver } from "../../store/outbox/redeliver.ts";
 import type { StoredRun } from "../../store/contract/runs.ts";
 import { loadRelated } from "../../history/related.ts";
+import { passOn } from "../../http/stream.ts";
 import { listCircuits } from "../../history/sink-health.ts";
 import { field, go, readFlash, withFlash, type WebEnv, type PageContext } from "../page-context.ts";
 import { HEADERS, notice } from "../layout.ts";
@@ -73,7 +74,7 @@ async function sendOutput(page: PageContext, c: WebRequest, runId: string) {
 }
 
 async function sendMedia(page: PageContext, c: WebRequest, { run_id: runId, key }: { run_id: string; key: string }) {
-  const { store, media } = page.deps;
+  const { store, media, log } = page.deps;
   const stored = await store.run(runId);
   if (stored === null || !belongsTo(stored, key))
     return page.notFound(c, {
@@ -83,7 +84,8 @@ async function sendMedia(page: PageContext, c: WebRequest, { run_id: runId, key 
     });
   const range = c.req.header("range") ?? null;
   const owner = { run: stored.state.run, artifacts: stored.artifacts };
-  return answerMedia(media, { owner, key, range, signal: c.req.raw.signal });
+  const answer = await answerMedia(media, { owner, key, range, signal: c.req.raw.signal });
+  return passOn(c, answer, { log, run_id: runId, artifact: key });
 }
 
 async function redeliverRun({ deps, show }: PageContext, c: WebRequest, runId: string) {
