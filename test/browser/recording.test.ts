@@ -32,10 +32,11 @@ describe.skipIf(!hasBrowser)("the recording in a browser", { timeout: 60_000 }, 
   const reader = aReader();
   const { logInAt, inspect } = reader;
 
-  async function aRunWith(id: string, bytes: Uint8Array): Promise<void> {
+  async function aRunWith(id: string, bytes: Uint8Array, more: JsonObject = {}): Promise<void> {
     const recording = `a_${id}`;
     const recording_url = `https://api.skyvern.com/v1/artifacts/${recording}/content?expiry=1&kid=k&sig=s`;
-    const payload: JsonObject = { run_id: id, run_type: "task_v1", task_id: id, status: "completed", recording_url };
+    const own: JsonObject = { run_id: id, run_type: "task_v1", task_id: id, status: "completed", recording_url };
+    const payload = { ...own, ...more };
     reader.relay.atSkyvern({
       payload,
       artifacts: [{ artifact_id: recording, artifact_type: "recording", bytes }],
@@ -79,6 +80,24 @@ describe.skipIf(!hasBrowser)("the recording in a browser", { timeout: 60_000 }, 
       page.getByRole("link", { name: "Download it" }).click(),
     ]);
     expect((await readFile(await download.path())).toString()).toContain("is no recording");
+  });
+
+  test("a recording is not asked for before its place is seen", async () => {
+    const { page } = reader;
+    const asked: string[] = [];
+    page.on("request", (request) => void (request.url().includes("/media/") && asked.push(request.url())));
+    await aRunWith("tsk_below", Buffer.from("1a45dfa3 is no recording"), {
+      output: Object.fromEntries(Array.from({ length: 60 }, (_, n) => [`field_${n}`, `value ${n}`])),
+    });
+    await logInAt("/runs/tsk_below");
+    await page.waitForLoadState("load");
+    // An observer of what is seen reports with a frame.
+    await page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))");
+    expect(asked).toEqual([]);
+
+    await page.locator("video").scrollIntoViewIfNeeded();
+    await expect.poll(() => asked.length).toBeGreaterThan(0);
+    await page.getByText("This browser cannot play the recording.").waitFor();
   });
 
   test("a recording that Skyvern has no more is a sentence before anybody plays it, and no link", async () => {

@@ -111,6 +111,15 @@
   // Those that failed before this script ran.
   for (const image of all("main a > img")) if (image.complete && image.naturalWidth === 0) withoutPicture(image);
   for (const video of all("video")) if (video.error) void withoutRecording(video);
+  // Skyvern is asked for a recording's first bytes once its place is seen.
+  const seen = new IntersectionObserver((entries) => {
+    for (const { isIntersecting, target } of entries) {
+      if (!isIntersecting) continue;
+      seen.unobserve(target);
+      target.preload = "metadata";
+    }
+  });
+  for (const video of all("video")) seen.observe(video);
 
   // --- following along ---
   let isFollowing = false;

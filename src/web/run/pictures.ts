@@ -108,8 +108,8 @@ export function recordingCard(view: RunView): Part {
   const poster = key === null ? "" : html`poster="${mediaPath(run.run_id, key)}"`;
   const address = mediaPath(run.run_id, recording);
   return card("recording", "Recording", [
-    // Its first bytes say whether there is a recording to show.
-    html`<video src="${address}" controls preload="metadata" width="640" height="360" ${poster}></video>`,
+    // Its first bytes say whether there is a recording to show: the page's script asks for them once it is seen.
+    html`<video src="${address}" controls preload="none" width="640" height="360" ${poster}></video>`,
     html`<p class="soft" role="status" data-recording="unplayable" hidden>This browser cannot play the recording.</p>`,
     html`<p class="soft" role="status" data-recording="gone" hidden>
       The relay could not get the recording from Skyvern.
