@@ -138,10 +138,9 @@ const redeliverCommand = (runId: string, sink: string | undefined): string =>
 function retryingSummary({ attempt, reported_status, next_attempt_at }: Run): string[] {
   const at = next_attempt_at === null ? "" : ` at ${isoTime(next_attempt_at)}`;
   return [
-    `The run is not final: attempt ${attempt} ended as ${reported_status}, and Skyvern tries again${at}. The ` +
-      "result is delivered once the last attempt has ended.",
-    "If no webhook comes, the relay asks Skyvern after that time. If the retry has not started 24 hours later, " +
-      "the relay delivers the result as it stands.",
+    `The run is not final: attempt ${attempt} ended as ${reported_status}, and Skyvern tries again${at}.`,
+    "The result is delivered once the last attempt has ended. If no webhook comes, the relay asks Skyvern after that " +
+      "time. If the retry has not started 24 hours later, the relay delivers the result as it stands.",
   ];
 }
 

@@ -393,6 +393,8 @@ describe("the page of a run that Skyvern tries again", () => {
     const waiting = textOf(html);
     expect(waiting).toMatch(/Retrying Retry every attempt, .* Why the attempt did not complete HTTP 500/);
     expect(waiting).toContain("Attempt 1 ended as failed. Skyvern tries again at 2026-11-28 15:20:49 UTC");
+    expect(waiting.split("Technical story")[0]?.match(/tries again/g)).toHaveLength(1);
+    expect(waiting).toContain("Delivered to Live The result is delivered once the last attempt has ended.");
     expect(waiting).not.toContain("Redeliver");
     await relay.webhook(body("completed-attempt-2"));
     const text = textOf(await reader.page("/runs/wr_602137252455812824"));

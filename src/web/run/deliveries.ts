@@ -1,7 +1,7 @@
 /** Where a run was delivered: a line for each sink, its details folded, and buttons to send it again. */
 import { html } from "hono/html";
 import type { Report } from "../../domain/report.ts";
-import { isFinal, isTerminal, type Circuit, type Delivery } from "../../domain/run.ts";
+import { isFinal, isTerminal, RETRYING, type Circuit, type Delivery } from "../../domain/run.ts";
 import { explain } from "../../history/why.ts";
 import { newestOfEach, stateTime } from "../delivery-badges.ts";
 import type { Session } from "../login/session.ts";
@@ -54,8 +54,12 @@ function again(newest: readonly Delivery[], sinks: RunView["sinks"]): string {
   return names.length > 3 ? `Send again to ${names.length} sinks` : `Send again to ${AND.format(names) || "its sinks"}`;
 }
 
-const whyNobody = ({ stored, receipts, deliveries, attempts, circuits }: RunView): string[] =>
-  explain({ stored, receipts, deliveries, attempts, circuits }).summary.map((text) => block(text, 600));
+function whyNobody({ stored, receipts, deliveries, attempts, circuits }: RunView): string[] {
+  const { summary } = explain({ stored, receipts, deliveries, attempts, circuits });
+  // The head of the page says that Skyvern tries the run again, and when.
+  const shown = stored.state.run.status === RETRYING ? summary.slice(1) : summary;
+  return shown.map((text) => block(text, 600));
+}
 
 interface SinkRow {
   delivery: Delivery | undefined;
