@@ -11,7 +11,7 @@ import { createHeartbeat } from "../alerts/heartbeat.ts";
 import { AHEAD_PER_SLOT } from "../deliver/lane.ts";
 import { createTestSend } from "../deliver/test-message.ts";
 import { Worker } from "../deliver/worker.ts";
-import { listEveryMs } from "../history/why.ts";
+import { listEveryMs } from "../history/unknown-run.ts";
 import { createLinks } from "../http/links.ts";
 import { createReadiness } from "../http/probes.ts";
 import { createHttp } from "../http/server.ts";

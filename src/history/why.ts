@@ -1,5 +1,4 @@
 /** Explains why a run was or was not delivered, for the history API and `skyvern-relay why`. Pure. */
-import { formatDuration } from "../platform/duration.ts";
 import { plural } from "../platform/plural.ts";
 import { isoTime } from "../platform/time.ts";
 import { isFinal, RETRYING, type Circuit, type Delivery, type DeliveryReceipt, type Run } from "../domain/run.ts";
@@ -217,55 +216,3 @@ const toTimelineEntry = ({ at: ms, who, title, lines, routing }: Entry): Why["ti
     ),
   ],
 });
-
-/**
- * Where to look when a run is not known. `listedRun` is what Skyvern's own list showed of it, `unrecognized` how many
- * bodies were not recognized as a run.
- */
-export interface UnknownRun {
-  listedRun: { createdAt: number; targetsThisRelay: boolean } | null;
-  unrecognized: number;
-  webhookUrl: string;
-  /** How often Skyvern's list is read where no webhook can arrive; null where they can. */
-  listEveryMs: number | null;
-}
-
-/** {@link UnknownRun.listEveryMs} of a configuration. */
-export const listEveryMs = ({
-  reconcile,
-}: {
-  reconcile: { everyMs: number; hasWebhooks: boolean } | null;
-}): number | null => (reconcile?.hasWebhooks === false ? reconcile.everyMs : null);
-
-export function explainUnknownRun(
-  runId: string,
-  { listedRun, unrecognized, webhookUrl, listEveryMs }: UnknownRun,
-): string[] {
-  const lines = [`The relay does not know the run ${runId}.`];
-  if (listedRun?.targetsThisRelay === true) {
-    lines.push(
-      `Skyvern lists it (created ${isoTime(listedRun.createdAt)}) with this relay's webhook_url, but no ` +
-        "webhook came: it is read at the next round of reconciliation.",
-    );
-  } else if (listEveryMs !== null && listedRun !== null) {
-    lines.push(`Skyvern lists it (created ${isoTime(listedRun.createdAt)}): it is read at one of the next looks.`);
-  } else if (listEveryMs !== null) {
-    lines.push(
-      `It gets no webhooks and reads Skyvern's list every ${formatDuration(listEveryMs)}. Either Skyvern did not ` +
-        "answer (`faults` of reconcile.round in the log says why, and `skyvern-relay doctor` asks it now), or no key " +
-        "of the relay may see this run.",
-    );
-  } else if (listedRun !== null) lines.push("Skyvern lists it, but with another webhook_url, or none.");
-  else lines.push(`Check that it was started with webhook_url ${webhookUrl} and with an API key that the relay has.`);
-  if (unrecognized > 0) {
-    lines.push(
-      unrecognized === 1
-        ? "1 verified webhook was not recognized as a run and is stored: it may be this one (GET " +
-            "/v1/receipts/unrecognized)."
-        : `${unrecognized} verified webhooks were not recognized as runs and are stored: it may be one of them ` +
-            "(GET /v1/receipts/unrecognized).",
-    );
-  }
-  lines.push("Coverage (GET /v1/stats) counts the runs that only Skyvern has; `skyvern-relay backfill` fetches them.");
-  return lines;
-}

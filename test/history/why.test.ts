@@ -101,13 +101,13 @@ it("a dead delivery that a later one made good is no longer counted or listed as
   expect(JSON.stringify((await why(relay, "tsk_1")).timeline)).toContain("a later delivery to this sink arrived");
 });
 
-it("why of an unknown run does not ask for a webhook_url where the relay reads Skyvern's list", async () => {
+it("why of an unknown run does not ask for a webhook address where the relay reads Skyvern's list", async () => {
   const relay = await anApp({ PUBLIC_URL: undefined });
   const { status, text } = await relay.get("/v1/runs/tsk_0/why");
   expect(status).toBe(404);
-  expect(text).toContain("It gets no webhooks and reads Skyvern's list every 10s");
-  expect(text).toContain("reconcile.round in the log");
-  expect(text).not.toContain("webhook_url");
+  expect(text).toContain("The relay asks Skyvern for its runs every 10s, and this one was not among them.");
+  expect(text).toContain("skyvern-relay doctor");
+  expect(text).not.toContain("webhook address");
 });
 
 it("the history API says of a wrong token that it is wrong, and of a missing one how to send it", async () => {

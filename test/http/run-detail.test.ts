@@ -189,8 +189,8 @@ routes:
   });
 
   it.each([
-    [true, /no webhook came/],
-    [false, /another webhook_url/],
+    [true, /was to be sent here and has not arrived/],
+    [false, /goes to another address, or to none.*`skyvern-relay backfill --scope all --since 20/],
   ])(
     "GET /v1/runs/{run_id}/why of an unknown run that Skyvern lists (targets this relay: %s) says so",
     async (targetsThisRelay, sentence) => {

@@ -83,6 +83,7 @@ describe("with nothing received", () => {
     const page = await answer.text();
     expect(textOf(page)).toContain("The relay does not know this run tsk_none Its id may be mistyped");
     expect(textOf(page)).toContain(`started with the webhook address ${HOST}/webhook .`);
+    expect(page).toContain("<code>skyvern-relay backfill --since 1d</code>");
     expect(page).toContain('<a class="button" href="/">All runs</a>');
   });
 });

@@ -9,7 +9,8 @@ import type { RunStore, StoredRun } from "../../store/contract/runs.ts";
 import type { StatsStore } from "../../store/contract/stats.ts";
 import { loadRelated } from "../../history/related.ts";
 import { listCircuits } from "../../history/sink-health.ts";
-import { explainUnknownRun, explain } from "../../history/why.ts";
+import { explainUnknownRun } from "../../history/unknown-run.ts";
+import { explain } from "../../history/why.ts";
 import {
   AttemptSchema,
   closed,

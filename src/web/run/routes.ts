@@ -11,7 +11,7 @@ import { listCircuits } from "../../history/sink-health.ts";
 import { field, go, readFlash, withFlash, type WebEnv, type PageContext } from "../page-context.ts";
 import { HEADERS, notice } from "../layout.ts";
 import { runPath } from "../markup.ts";
-import { whyUnknown } from "./unknown.ts";
+import { unknownRun } from "./unknown.ts";
 import { answerMedia } from "./media.ts";
 import { ownPage } from "../login/origin.ts";
 import { runPage } from "./page.ts";
@@ -129,7 +129,7 @@ async function noRun({ deps, notFound }: PageContext, c: WebRequest, runId: stri
   const [listedRun, { unrecognized }] = await Promise.all([store.listedRun(runId), store.counts()]);
   return notFound(c, {
     title: "The relay does not know this run",
-    why: whyUnknown({ runId, listedRun, unrecognized, webhookUrl: webhookUrl(), listEveryMs }),
+    why: unknownRun(runId, { listedRun, unrecognized, webhookUrl: webhookUrl(), listEveryMs }),
     next: { href: "/", label: "All runs" },
   });
 }
