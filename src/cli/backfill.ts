@@ -4,7 +4,7 @@
  */
 import type { Config } from "../config/config.ts";
 import { createEgress } from "../net/egress.ts";
-import { plural } from "../platform/plural.ts";
+import { count, plural } from "../platform/plural.ts";
 import { silentLog } from "../platform/log.ts";
 import { createMetrics } from "../telemetry/metrics.ts";
 import { createAddresses } from "../receive/own-addresses.ts";
@@ -196,5 +196,5 @@ const reachedText = ({ reached }: Tally): string =>
 function renderProgress(progress: Progress): string {
   if (progress.doing === "listing") return `Reading Skyvern's list: ${plural(progress.rows, "run")}`;
   if (progress.doing === "waiting") return `Waiting: ${progress.reason.slice(0, 100)}`;
-  return `${bar(progress.done, progress.of)} ${progress.done} of ${plural(progress.of, "run")}`;
+  return `${bar(progress.done, progress.of)} ${count(progress.done)} of ${plural(progress.of, "run")}`;
 }

@@ -9,7 +9,7 @@ import { systemRuntime, type Runtime } from "../platform/runtime.ts";
 import { IN_MEMORY, isInMemory } from "../store/address.ts";
 import { createSqlStore } from "../store/sql-store.ts";
 import { EXIT, type AddCommand, type Shell } from "./command.ts";
-import { many } from "../web/text.ts";
+import { plural } from "../platform/plural.ts";
 import { using } from "./database.ts";
 
 export const addPrune: AddCommand = ({ command, configured, shell }) =>
@@ -63,7 +63,7 @@ function renderSentences(removed: Removed, dryRun: boolean, { runsMs, rawMs, hol
   if (runsMs === null && rawMs === null) return "retention in relay.yaml is false: everything is kept.\n";
   const kept = (ms: number | null) => (ms === null ? "for ever" : `for ${formatDuration(ms)}`);
   const lines = WORDS.map(([name, what]) => `${String(removed[name]).padStart(8)} ${what}`);
-  const held = hold.length === 0 ? "" : `, ${many(hold.length, "run")} at any age`;
+  const held = hold.length === 0 ? "" : `, ${plural(hold.length, "run")} at any age`;
   return [
     `${dryRun ? "Would be removed" : "Removed"}, as runs are kept ${kept(runsMs)} and raw bodies ` +
       `${kept(rawMs)}${held}:`,

@@ -1,5 +1,6 @@
 /** The timeline of a run, from Skyvern's first time stamp to the last answer of each sink. Pure. */
 import { isJsonObject, type Json } from "../platform/json.ts";
+import { plural } from "../platform/plural.ts";
 import { isoTime } from "../platform/time.ts";
 import type { Circuit, Delivery, DeliveryReceipt, Run, RunAttempt } from "../domain/run.ts";
 import { duration } from "../sinks/content.ts";
@@ -134,7 +135,7 @@ function receiptEntry(receipt: Receipt): Entry {
     `${SOURCES[receipt.source]}${receipt.channel === null ? "" : `, channel “${receipt.channel}”`}`,
     receipt.reported_status === null ? null : `says “${receipt.reported_status}”`,
     receipt.key_name === null ? null : `signed with key “${receipt.key_name}”`,
-    `${receipt.body_bytes.toLocaleString("en-US")} bytes`,
+    plural(receipt.body_bytes, "byte"),
   ];
   const lines = [facts.filter((text) => text !== null).join(" · ")];
   if (receipt.note !== null) lines.push(receipt.note);

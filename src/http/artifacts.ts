@@ -53,7 +53,12 @@ function refuse(c: Context, runUrl: string): Response | Promise<Response> {
   return explain(c, { title: "This link does not open", reason, runUrl }, 403);
 }
 
-async function open(c: Context, { media, links, log }: ArtifactsDeps, owner: Owner, key: ArtifactKey): Promise<Response> {
+async function open(
+  c: Context,
+  { media, links, log }: ArtifactsDeps,
+  owner: Owner,
+  key: ArtifactKey,
+): Promise<Response> {
   const { signal } = c.req.raw;
   const url = await media.link(owner, key, signal);
   // The target of the redirect expires, so browsers must ask again on the next click.

@@ -8,7 +8,7 @@ import { TERMINAL_STATUSES } from "../domain/run.ts";
 import { percentile } from "../store/stats/latency-buckets.ts";
 import type { DeliveryTimes, Statistics } from "../store/contract/stats.ts";
 import { statusLook, time, type Html, type Part } from "./markup.ts";
-import { many } from "./text.ts";
+import { plural } from "../platform/plural.ts";
 
 export interface Window {
   /** The first bucket's first millisecond. */
@@ -69,7 +69,7 @@ export function runsChart({ window, runs, shown, href }: RunsChart): Html {
         ><strong>Runs per hour</strong>
         <span class="soft"
           >${hours % 24 === 0 ? `${hours / 24} days` : `${hours} hours`},
-          ${many(all, "run")}${all > 0 ? `, at most ${many(most, "run")} an hour` : ""}</span
+          ${plural(all, "run")}${all > 0 ? `, at most ${plural(most, "run")} an hour` : ""}</span
         ></span
       >
       <span class="legend"
@@ -234,7 +234,7 @@ export function latencyChart(times: readonly DeliveryTimes[], window: Window): P
     html`<span class="stat"><strong>${took(ms)}</strong> <span class="soft">${share}</span></span>`;
   return html`<figure class="latency">
     <figcaption>
-      <span class="soft">From outbox to sink, ${many(total, "delivery", "deliveries")} in 24 hours</span>
+      <span class="soft">From outbox to sink, ${plural(total, "delivery", "deliveries")} in 24 hours</span>
       <span class="stats"
         >${stat(half, "half within")} ${stat(most, "90\u00A0% within")} ${stat(nearlyAll, "99\u00A0% within")}</span
       >
@@ -252,7 +252,7 @@ export function latencyChart(times: readonly DeliveryTimes[], window: Window): P
       )}
       ${hours.map(({ start, p50, p90, n }) => {
         const x = PLOT.left + ((start - window.since) / HOUR_MS) * step + 1.5;
-        const said = `half within ${took(p50)}, 90 % within ${took(p90)}, of ${many(n, "delivery", "deliveries")}`;
+        const said = `half within ${took(p50)}, 90 % within ${took(p90)}, of ${plural(n, "delivery", "deliveries")}`;
         return html`<g
           ><title data-at="${new Date(start).toISOString()}">${minute(start)} UTC: ${said}</title
           >${bar("p90", x, p90)}${bar("p50", x, p50)}</g

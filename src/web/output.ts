@@ -5,7 +5,8 @@ import { proofLines } from "../history/story.ts";
 import { isJsonObject, isRawNumber, numberText, type Json } from "../platform/json.ts";
 import { omittedIn, type Section } from "../sinks/readable-output.ts";
 import type { Html, Part } from "./markup.ts";
-import { block, count, line, many } from "./text.ts";
+import { count, plural } from "../platform/plural.ts";
+import { block, line } from "./text.ts";
 
 const MAX_TEXT = 20_000;
 const MAX_CELL = 500;
@@ -84,7 +85,7 @@ function node(key: string | null, value: Json, depth: number, budget: Budget): H
   const name = key === null ? "" : html`<span class="key" dir="auto">${line(key, 100)}</span> `;
   const children = listChildren(value);
   if (children === null || children.length === 0) return html`<div class="leaf">${name}${leaf(value)}</div>`;
-  const size = many(children.length, Array.isArray(value) ? "item" : "field");
+  const size = plural(children.length, Array.isArray(value) ? "item" : "field");
   if (depth >= MAX_DEPTH)
     return html`<div class="leaf">${name}<span class="soft">${size}, nested too deep to show</span></div>`;
   const shown: Html[] = [];

@@ -3,6 +3,7 @@
  * eye.
  */
 import { escapeDeceiving, spellDeceiving } from "../platform/hostile-text.ts";
+import { count } from "../platform/plural.ts";
 import { parseWebUrl } from "../skyvern/artifacts/artifact-url.ts";
 
 /**
@@ -36,9 +37,3 @@ export function webUrl(text: string | null): string | null {
   if (text === null || text.length > 4_000) return null;
   return parseWebUrl(text)?.href ?? null;
 }
-
-/** `1,048,576`, whatever the machine's language. */
-export const count = (n: number): string => n.toLocaleString("en-US");
-
-/** `3 sinks`, `1 sink` */
-export const many = (n: number, noun: string, plural = `${noun}s`): string => `${count(n)} ${n === 1 ? noun : plural}`;

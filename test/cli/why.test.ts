@@ -83,7 +83,9 @@ describe("why <run_id>", () => {
     expect(JSON.parse(stdout)).toEqual({
       run_id: "tsk_0",
       known: false,
-      hints: expect.arrayContaining([expect.stringContaining("started with the webhook address") as string]) as string[],
+      hints: expect.arrayContaining([
+        expect.stringContaining("started with the webhook address") as string,
+      ]) as string[],
     });
   });
 

@@ -4,7 +4,7 @@ import type { Outbound } from "../../net/http-client.ts";
 import type { Runtime } from "../../platform/runtime.ts";
 import { createAddresses } from "../../receive/own-addresses.ts";
 import { createSkyvernClient } from "../../skyvern/client.ts";
-import { many } from "../../web/text.ts";
+import { plural } from "../../platform/plural.ts";
 import { findingsAbout, ok, warning, type Finding } from "./finding.ts";
 
 export interface WorkflowCheckDeps {
@@ -37,7 +37,7 @@ export async function checkWorkflows({ config, outbound, runtime, signal }: Work
   const named = elsewhere.slice(0, NAMED).map(({ title }) => `“${title}”`);
   const others = elsewhere.length === 0 ? "" : ` (${named.join(", ")}${elsewhere.length > NAMED ? ", …" : ""})`;
   const nowhere = all.length - here.length - elsewhere.length;
-  const found = `of ${many(all.length, "workflow")}, webhooks of ${here.length} lead here, ${elsewhere.length} elsewhere${others}, ${nowhere} nowhere`;
+  const found = `of ${plural(all.length, "workflow")}, webhooks of ${here.length} lead here, ${elsewhere.length} elsewhere${others}, ${nowhere} nowhere`;
   const isEnough = here.length > 0 || config.reconcile?.scope === "all";
   const fix = `skyvern-relay register sets ${publicUrl}/webhook as the webhook of workflows; or use it as webhook_url of each run, or skyvern.reconcile.scope: all`;
   return findingsAbout("workflows", [isEnough ? ok(found) : warning(found, fix)]);

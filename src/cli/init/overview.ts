@@ -6,7 +6,7 @@ import type { Runtime } from "../../platform/runtime.ts";
 import { listRuns } from "../../reconcile/list-runs.ts";
 import { createSkyvernClient } from "../../skyvern/client.ts";
 import type { SkyvernFault, SkyvernKey } from "../../skyvern/api-call.ts";
-import { count, many } from "../../web/text.ts";
+import { count, plural } from "../../platform/plural.ts";
 
 export interface OverviewDeps {
   baseUrl: string;
@@ -34,8 +34,8 @@ export async function readOverview({ baseUrl, keys, outbound, runtime, signal }:
   const bad = ended.filter(({ status }) => status !== "completed" && status !== "canceled").length;
   const share = ended.length === 0 ? "" : `, ${Math.round((100 * bad) / ended.length)} % failed`;
   const parts = [
-    ...(workflows.ok ? [many(workflows.value.length, "workflow")] : []),
-    ...(schedules.ok ? [many(schedules.value, "schedule")] : []),
+    ...(workflows.ok ? [plural(workflows.value.length, "workflow")] : []),
+    ...(schedules.ok ? [plural(schedules.value, "schedule")] : []),
     `${count(rows.length)}${fault === null ? "" : " or more"} ${rows.length === 1 ? "run" : "runs"} in ${DAYS} ` +
       `days${share}`,
   ];

@@ -9,7 +9,8 @@ import { createAddresses } from "../../receive/own-addresses.ts";
 import { createSkyvernClient, type SkyvernClient } from "../../skyvern/client.ts";
 import type { Database } from "../../store/database.ts";
 import { forgetRegistered, listRegistered, rememberRegistered } from "../../store/registered.ts";
-import { line, many } from "../../web/text.ts";
+import { plural } from "../../platform/plural.ts";
+import { line } from "../../web/text.ts";
 import { EXIT, type AddCommand, type Shell } from "../command.ts";
 import { using } from "../database.ts";
 import { checkForm } from "../doctor/address.ts";
@@ -108,7 +109,7 @@ async function register(job: Job): Promise<number> {
   const { here, targets } = plan;
   const nowhere = targets.filter(({ from }) => from === null).length;
   say(
-    `Of ${many(here.length + targets.length, "workflow")}, webhooks of ${here.length} lead here, ` +
+    `Of ${plural(here.length + targets.length, "workflow")}, webhooks of ${here.length} lead here, ` +
       `${targets.length - nowhere} elsewhere, ${nowhere} nowhere.\n`,
   );
   const named = options.workflow;
@@ -150,7 +151,7 @@ async function offer(shown: readonly Target[], job: Job, byDefault: (target: Tar
   if (chosen === null || shell.stopped.aborted) return wrong(EXIT.failed, "it was closed; nothing was changed");
   const left = shown.length - chosen.length;
   if (!ask && left > 0)
-    say(`${many(left, "workflow")} with another address: left alone. --workflow names those to change.\n`);
+    say(`${plural(left, "workflow")} with another address: left alone. --workflow names those to change.\n`);
   return changeAll(chosen, job);
 }
 
@@ -173,7 +174,7 @@ async function changeAll(targets: readonly Target[], job: Job): Promise<number> 
   const left = targets.length - results.length;
   if (failed + left === 0) return EXIT.done;
   const unseen = left === 0 ? "" : `, ${left} not tried: run the same command again`;
-  return wrong(EXIT.failed, `${failed} of ${many(targets.length, "workflow")} failed${unseen}`);
+  return wrong(EXIT.failed, `${failed} of ${plural(targets.length, "workflow")} failed${unseen}`);
 }
 
 async function changeOne(target: Target, { database, options, shell }: Job): Promise<ChangeResult> {

@@ -4,7 +4,8 @@ import { buttonForm, icon, STATES, time, type Html, type Part } from "../markup.
 import { toHref, parseInstant, type DeliveryFilterName, type QueryFault, type Query } from "../query.ts";
 import { faultList } from "../runs/page.ts";
 import type { Session } from "../login/session.ts";
-import { line, many } from "../text.ts";
+import { plural } from "../../platform/plural.ts";
+import { line } from "../text.ts";
 import type { DeliveryState } from "../../domain/run.ts";
 import { fact } from "../output.ts";
 
@@ -23,7 +24,7 @@ export function bulkPage({ query, faults, count, most, session }: BulkView): Par
   if (faults.length > 0) return faultList(faults);
   const filter = toHref("", query).replace(/^\?/, "");
   const form = { action: "/deliveries/redeliver", csrf: session.csrf, fields: { filter } };
-  const n = many(count, "delivery", "deliveries");
+  const n = plural(count, "delivery", "deliveries");
   return html`<section class="card notice-left">
     <p class="crumb"><a href="${back}">Deliveries</a></p>
     <h1>${count === 0 ? "Nothing to redeliver" : `Redeliver ${n}?`}</h1>

@@ -6,7 +6,8 @@ import { badge, buttonForm, follow, icon, rowId, runPath, STATES, time, type Htm
 import { toHref, toggled, type DeliveryFilterName, type QueryFault, type Query } from "../query.ts";
 import { faultList } from "../runs/page.ts";
 import type { Session } from "../login/session.ts";
-import { block, line, many } from "../text.ts";
+import { plural } from "../../platform/plural.ts";
+import { block, line } from "../text.ts";
 import { stateTime } from "../delivery-badges.ts";
 
 export interface DeliveriesView {
@@ -33,7 +34,7 @@ export function deliveriesPage(view: DeliveriesView): Part {
     queued === null
       ? ""
       : html`<p class="flash" role="status">
-          ${icon("again")}Queued again: ${many(queued, "delivery", "deliveries")}.
+          ${icon("again")}Queued again: ${plural(queued, "delivery", "deliveries")}.
         </p>`,
     html`<div class="head with-live">
       <h1>${isDead ? "Dead deliveries" : "Deliveries"}</h1>
@@ -175,7 +176,7 @@ function row(delivery: Delivery, { session, sinks, circuits, query }: Deliveries
       }
     </td>
     <td role="cell" class="a-type">${line(sink, 64)} <span class="soft">${line(delivery.kind, 30)}</span></td>
-    <td role="cell" class="a-took">${many(delivery.attempts, "attempt")}</td>
+    <td role="cell" class="a-took">${plural(delivery.attempts, "attempt")}</td>
     <td role="cell" class="a-time">${time(delivery.created_at, "short")}</td>
     <td role="cell" class="a-act">
       ${isBacklog || !isConfigured || isTest || isAttempt ? "" : buttonForm(form, ["Redeliver", said], "small")}

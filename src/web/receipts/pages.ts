@@ -3,7 +3,8 @@ import { html } from "hono/html";
 import type { Receipt } from "../../store/contract/receipts.ts";
 import { badge, runPath, time, type Html, type Part } from "../markup.ts";
 import { fact, pre } from "../output.ts";
-import { block, count, line } from "../text.ts";
+import { count } from "../../platform/plural.ts";
+import { block, line } from "../text.ts";
 
 const MAX_BODY = 200_000;
 

@@ -4,7 +4,8 @@ import type { Report } from "../../domain/report.ts";
 import { duration } from "../../sinks/content.ts";
 import { plainReason } from "../../sinks/plain-reason.ts";
 import { badge, statusLook, time, type Html, type Part } from "../markup.ts";
-import { block, line, many } from "../text.ts";
+import { plural } from "../../platform/plural.ts";
+import { block, line } from "../text.ts";
 import { card } from "./card.ts";
 import type { RunView } from "./view.ts";
 
@@ -16,7 +17,7 @@ export function attemptsCard({ report: { attempts, failure } }: RunView): Part {
   if (attempts.length < 2) return "";
   const earlier = Math.max(0, attempts.length - MAX_ATTEMPTS);
   return card("attempts", "Attempts", [
-    earlier === 0 ? "" : html`<p class="soft">${many(earlier, "earlier attempt")} not shown.</p>`,
+    earlier === 0 ? "" : html`<p class="soft">${plural(earlier, "earlier attempt")} not shown.</p>`,
     html`<ol class="blocks">
       ${attempts.slice(-MAX_ATTEMPTS).map((one) => attemptHtml(one, failure?.reason ?? null))}
     </ol>`,

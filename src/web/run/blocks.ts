@@ -4,7 +4,8 @@ import { typeName } from "../../domain/block.ts";
 import { duration } from "../../sinks/content.ts";
 import { plainReason } from "../../sinks/plain-reason.ts";
 import { badge, statusLook, type Html, type Part } from "../markup.ts";
-import { block, line, many } from "../text.ts";
+import { plural } from "../../platform/plural.ts";
+import { block, line } from "../text.ts";
 import { card } from "./card.ts";
 import { mediaPath } from "./pictures.ts";
 import type { RunView } from "./view.ts";
@@ -25,11 +26,11 @@ export function blocksCard({ report, stored }: RunView): Part {
   });
   const folded = Math.max(0, rows.length - OPEN_BLOCKS);
   return card("blocks", "Blocks", [
-    omitted === 0 ? "" : html`<p class="soft">${many(omitted, "earlier block")} not shown.</p>`,
+    omitted === 0 ? "" : html`<p class="soft">${plural(omitted, "earlier block")} not shown.</p>`,
     folded === 0
       ? ""
       : html`<details>
-          <summary>${many(folded, "earlier block")}</summary>
+          <summary>${plural(folded, "earlier block")}</summary>
           ${list(rows.slice(0, folded))}
         </details>`,
     list(rows.slice(folded)),

@@ -7,7 +7,8 @@ import { newestOfEach, stateTime } from "../delivery-badges.ts";
 import type { Session } from "../login/session.ts";
 import { badge, buttonForm, externalLink, follow, icon, runPath, STATES, withTimes, type Html } from "../markup.ts";
 import { proofHtml } from "../output.ts";
-import { block, line, many, webUrl } from "../text.ts";
+import { plural } from "../../platform/plural.ts";
+import { block, line, webUrl } from "../text.ts";
 import { card } from "./card.ts";
 import type { RunView } from "./view.ts";
 
@@ -88,7 +89,7 @@ function sinkRow(name: string, { delivery, isConfigured, circuit, session, repor
     <div class="delivery-head"><strong>${line(name, 64)}</strong>${badge(STATES[delivery.state])}</div>
     <p class="soft">
       ${stateTime(delivery, circuit)} ·
-      ${many(delivery.attempts, "attempt")}${isConfigured ? "" : " · no longer configured"}
+      ${plural(delivery.attempts, "attempt")}${isConfigured ? "" : " · no longer configured"}
     </p>
     ${delivery.last_error === null ? "" : html`<p class="error-text">${block(delivery.last_error, 600)}</p>`}
     <div class="row">${permalink === null ? "" : externalLink(permalink, "Open message")}${button}</div>

@@ -3,7 +3,8 @@ import { html } from "hono/html";
 import { recordingOf } from "../../domain/report.ts";
 import type { Content } from "../../sinks/content.ts";
 import { icon, time, type Html, type Part } from "../markup.ts";
-import { count, line, many } from "../text.ts";
+import { count, plural } from "../../platform/plural.ts";
+import { line } from "../text.ts";
 import { listPictures, MAX_SHOTS } from "./pictures.ts";
 import type { RunView } from "./view.ts";
 
@@ -42,7 +43,7 @@ export function artifactsCard({ report, stored, link }: RunView): Part {
       ]),
     );
   return html`<details class="card fold">
-    <summary>${many(others.length, "other artifact")}</summary>
+    <summary>${plural(others.length, "other artifact")}</summary>
     ${list(shown, others.length)}
   </details>`;
 }

@@ -4,7 +4,8 @@ import type { Report } from "../../domain/report.ts";
 import { isJsonObject, isRawNumber, type Json } from "../../platform/json.ts";
 import { REDACTED } from "../../skyvern/redact.ts";
 import type { Html } from "../markup.ts";
-import { count, line } from "../text.ts";
+import { count, plural } from "../../platform/plural.ts";
+import { line } from "../text.ts";
 
 /** Places that are named; the others are counted. */
 const MAX_PLACES = 20;
@@ -59,7 +60,7 @@ export function maskedHtml(report: Report): Html | null {
   const { places, more } = findMasked(report);
   if (places.length === 0) return null;
   return html`<details>
-    <summary>In ${count(places.length + more)} ${places.length + more === 1 ? "place" : "places"}</summary>
+    <summary>In ${plural(places.length + more, "place")}</summary>
     <p class="soft">
       These looked like secrets. The relay masked them before it stored the run, and does not have them.
     </p>

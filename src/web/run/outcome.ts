@@ -7,7 +7,8 @@ import { categoriesLabel, codesLabel, plainWord, type Content } from "../../sink
 import { omittedWords } from "../../sinks/readable-output.ts";
 import { runPath, type Html, type Part } from "../markup.ts";
 import { fact, jsonActions, jsonHtml, longText, sectionHtml, treeHtml } from "../output.ts";
-import { block, jsonText, line, many } from "../text.ts";
+import { plural } from "../../platform/plural.ts";
+import { block, jsonText, line } from "../text.ts";
 import { card } from "./card.ts";
 import { filesSection } from "./files.ts";
 import { decisivePicture } from "./pictures.ts";
@@ -31,7 +32,8 @@ function failureCard(failure: NonNullable<Content["failure"]>, status: string, p
         ? ""
         : html`<details>
             <summary>
-              ${many(failure.errors.length, "error")} as Skyvern reports ${failure.errors.length === 1 ? "it" : "them"}
+              ${plural(failure.errors.length, "error")} as Skyvern reports
+              ${failure.errors.length === 1 ? "it" : "them"}
             </summary>
             ${failure.errors.slice(0, 20).map(errorHtml)}
           </details>`

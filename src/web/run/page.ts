@@ -19,7 +19,8 @@ import {
   type Html,
   type Part,
 } from "../markup.ts";
-import { block, line, many, webUrl } from "../text.ts";
+import { plural } from "../../platform/plural.ts";
+import { block, line, webUrl } from "../text.ts";
 import { attemptsCard } from "./attempts.ts";
 import { blocksCard } from "./blocks.ts";
 import { deliveriesCard } from "./deliveries.ts";
@@ -36,13 +37,13 @@ export function runPage(view: RunView): Part {
     view.queued === null
       ? ""
       : html`<p class="flash" role="status">
-          ${icon("again")}Queued again for ${many(view.queued, "sink")}.
+          ${icon("again")}Queued again for ${plural(view.queued, "sink")}.
           <span data-live-hide>Reload to see the result.</span>
         </p>`,
     view.refreshed === null
       ? ""
       : html`<p class="flash" role="status">
-          ${icon("done")}Skyvern was asked again and lists ${many(view.refreshed, "artifact")}.
+          ${icon("done")}Skyvern was asked again and lists ${plural(view.refreshed, "artifact")}.
         </p>`,
     html`<p class="new-items" role="status">
       <button class="button primary" type="button" data-new-items="run" hidden></button>

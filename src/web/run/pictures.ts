@@ -7,7 +7,8 @@ import { decisiveScreenshots, originOf, recordingOf } from "../../domain/report.
 import type { ArtifactKey } from "../../domain/run.ts";
 import type { StoredRun } from "../../store/contract/runs.ts";
 import { runPath, time, type Html, type Part } from "../markup.ts";
-import { count, line, many } from "../text.ts";
+import { count, plural } from "../../platform/plural.ts";
+import { line } from "../text.ts";
 import { card } from "./card.ts";
 import type { RunView } from "./view.ts";
 
@@ -71,7 +72,7 @@ export function picturesCard(view: RunView): Part {
       keys.length <= OPEN_SHOTS
         ? ""
         : html`<details>
-            <summary>${many(keys.length - OPEN_SHOTS, "more screenshot")}</summary>
+            <summary>${plural(keys.length - OPEN_SHOTS, "more screenshot")}</summary>
             ${gallery(view, keys.slice(OPEN_SHOTS))}
           </details>`,
     ]);

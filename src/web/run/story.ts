@@ -5,7 +5,8 @@ import type { Tone } from "../../domain/status-look.ts";
 import { buildTimeline, type Entry } from "../../history/story.ts";
 import { icon, runPath, time, withTimes, type Html, type IconName, type Part } from "../markup.ts";
 import { treeHtml } from "../output.ts";
-import { block, line, many } from "../text.ts";
+import { plural } from "../../platform/plural.ts";
+import { block, line } from "../text.ts";
 import type { RunView } from "./view.ts";
 
 const MAX_ENTRIES = 500;
@@ -27,7 +28,7 @@ export function storyCard(view: RunView): Html {
       <ol class="timeline">
         ${entries.slice(0, MAX_ENTRIES).map((one) => entryHtml(one, report.run_id))}
       </ol>
-      ${left > 0 ? html`<p class="soft">${many(left, "later entry", "later entries")} not shown.</p>` : ""}
+      ${left > 0 ? html`<p class="soft">${plural(left, "later entry", "later entries")} not shown.</p>` : ""}
     </div>
   </details>`;
 }

@@ -20,7 +20,8 @@ import {
 } from "../markup.ts";
 import { fact, proofHtml } from "../output.ts";
 import type { Session } from "../login/session.ts";
-import { block, count, line, many } from "../text.ts";
+import { count, plural } from "../../platform/plural.ts";
+import { block, line } from "../text.ts";
 
 export interface SinkView extends SinkHealth {
   /** The newest delivery with an error, and when that error came. */
@@ -126,7 +127,7 @@ function sinkCard(sink: SinkView, { session, window, now }: SinksView): Html {
         "Backlog",
         backlog === null
           ? "none"
-          : html`<a href="${path("pending")}&state=sending">${many(backlog.size, "delivery", "deliveries")}</a>, the
+          : html`<a href="${path("pending")}&state=sending">${plural(backlog.size, "delivery", "deliveries")}</a>, the
               oldest for ${duration(Math.max(0, now - backlog.oldest))}`,
       )}
       ${fact(
@@ -177,7 +178,7 @@ function circuitSaid({ kind, lastError, circuit: { state, failures, until, reaso
       </p>`
     : html`<p class="note">
         ${icon("clock")}<span
-          >The circuit is open after ${many(failures, "failure")} in a
+          >The circuit is open after ${plural(failures, "failure")} in a
           row${until === null ? "" : html`; tried again at ${time(until)}`}.${why}</span
         >
       </p>`;
