@@ -268,7 +268,8 @@ describe("a retry that never starts", () => {
     expect(reads(relay)).toBe(before);
   });
 
-  it("a run whose retry never started is corrected when it starts after all", async () => {
+  /** A relay that delivered the run as its first attempt ended. */
+  async function aRelayThatWaitedInVain() {
     const { relay, runtime } = await aRelay();
     relay.standIns.skyvern.addRun(PENDING);
     await send(relay, PENDING);
@@ -278,10 +279,24 @@ describe("a retry that never starts", () => {
     }
     await relay.deliver();
     expect(told(relay)).toEqual(once("run.failed"));
+    return relay;
+  }
+
+  it("a run whose retry never started is corrected when it starts after all", async () => {
+    const relay = await aRelayThatWaitedInVain();
     await send(relay, COMPLETED);
     await relay.deliver();
     expect(told(relay)).toMatchObject({ slack: 1, corrections: 1, http: ["run.failed", "run.completed"] });
     expect(header(relay)).toContain("Completed at the 2nd attempt");
+  });
+
+  it("a run whose retry starts after all and fails for another reason edits the message, and sends nothing more", async () => {
+    const relay = await aRelayThatWaitedInVain();
+    expect(await send(relay, SPENT)).toBe("updated");
+    await relay.deliver();
+    expect(told(relay)).toEqual(once("run.failed"));
+    expect(header(relay)).toContain("Failed after 2 attempts");
+    expect(header(relay)).toContain("HTTP 500 at attempt 2");
   });
 });
 
