@@ -334,12 +334,12 @@ const savedFileLine = ({ file_name = null, file_size = null }: JsonObject): stri
 /** Parts of a value in a line; others are counted. */
 export const MAX_PARTS = 4;
 
-/** A value in one line; deeper nesting is counted, not shown. */
+/** A value in one line; deeper nesting is counted, not shown. A dash follows its note, as a colon follows a field. */
 export const compact = (given: Json): string => compactAt(given, 0);
 
 function compactAt(given: Json, depth: number): string {
   const { note, value, brief = isEmpty(value) ? "" : inLine(value, depth) } = extractEssence(given);
-  return [note ?? "", brief].filter((part) => part !== "").join(": ") || "–";
+  return [note ?? "", brief].filter((part) => part !== "").join(" – ") || "–";
 }
 
 function inLine(value: Json, depth: number): string {

@@ -138,8 +138,8 @@ describe("a page in an HTTP answer", () => {
     ]);
     expect(read({ each_output: value }).sections[0]).toMatchObject({
       rows: [
-        ["a", "HTTP 200, web page: Rates & fees", "said: ok"],
-        ["b", "HTTP 404, web page: Not here", "said: no"],
+        ["a", "HTTP 200, web page – Rates & fees", "said: ok"],
+        ["b", "HTTP 404, web page – Not here", "said: no"],
       ],
     });
   });
@@ -157,7 +157,7 @@ describe("a page in an HTTP answer", () => {
     expect(section?.kind === "text" && section.text.length).toBe(600);
     const title = `<html><title>${"t".repeat(5_000)}</title></html>`;
     const [fields] = read({ a: title, b: 1 }, "task").sections;
-    expect(fields?.kind === "fields" && fields.fields[0]?.value.length).toBe("web page: ".length + 120);
+    expect(fields?.kind === "fields" && fields.fields[0]?.value.length).toBe("web page – ".length + 120);
   });
 
   it("an HTTP answer in XML is read by its fields", () => {
@@ -180,7 +180,7 @@ describe("a page in an HTTP answer", () => {
 
   it("a whole page outside an HTTP answer is read as one, and a text that only begins with a tag stays", () => {
     expect(read({ html: page, total: 3 }, "task").sections[0]).toMatchObject({
-      fields: [{ value: "web page: Rates & fees" }, { value: "3" }],
+      fields: [{ value: "web page – Rates & fees" }, { value: "3" }],
     });
     expect(read("<b>12</b>", "task").sections[0]).toMatchObject({ text: "<b>12</b>" });
     for (const text of ["<alice@example.com> wrote", "< 3 items", "<b>bold"])
@@ -246,8 +246,8 @@ describe("a loop", () => {
         title: "each",
         columns: ["item", "look_up", "note"],
         rows: [
-          ["a", "HTTP 200: n: 1", "said: ok"],
-          ["b", "HTTP 200: n: 2", "said: no"],
+          ["a", "HTTP 200 – n: 1", "said: ok"],
+          ["b", "HTTP 200 – n: 2", "said: no"],
         ],
         omitted: 0,
         omittedColumns: 0,
