@@ -4,6 +4,7 @@
 import { DECEIVING } from "../platform/hostile-text.ts";
 import { oneLine, type PictureOrigin } from "../domain/report.ts";
 import type { ArtifactKey, RunFile } from "../domain/run.ts";
+import { isBlank } from "../platform/blank-png.ts";
 
 /** The pictures and files of a run, and access to their bytes. */
 export interface Evidence {
@@ -54,6 +55,7 @@ export async function readScreenshot(evidence: Evidence, place: number, signal: 
   const { type, bytes } = found;
   const extension = EXTENSIONS[type ?? ""];
   if (type === null || extension === undefined) return without("it is neither PNG, JPEG nor GIF");
+  if (isBlank(bytes)) return without("it is blank");
   const name = place === 1 ? `screenshot.${extension}` : `screenshot-${place}.${extension}`;
   return { picture: { key, name, type, bytes, caption: captionOf(evidence, key) }, why: null };
 }

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { readFiles, captionOf, readScreenshot, safeName } from "../../src/sinks/attachments.ts";
 import { noAbort } from "./a-report.ts";
+import { draw } from "../support/a-png.ts";
 import { anEvidence, bytesOf } from "./an-attachment.ts";
 
 describe("the name a file is sent under", () => {
@@ -79,6 +80,7 @@ describe("a screenshot to show", () => {
 
   it.each([
     ["no picture at all", { kind: "bytes", type: null, bytes: bytesOf(9) }, "it is neither PNG, JPEG nor GIF"],
+    ["a blank page", { kind: "bytes", type: "image/png", bytes: draw({}) }, "it is blank"],
     ["a WebP", { kind: "bytes", type: "image/webp", bytes: bytesOf(9) }, "it is neither PNG, JPEG nor GIF"],
     ["too large", { kind: "too_large" }, "it is too large for a message"],
     ["not to be had", { kind: "unavailable" }, "the relay could not get it from Skyvern"],
