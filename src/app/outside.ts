@@ -8,7 +8,7 @@ import type { Config } from "../config/config.ts";
 import { createEgress } from "../net/egress.ts";
 import type { Fetch } from "../platform/runtime.ts";
 import { isInMemory } from "../store/address.ts";
-import type { AppHost } from "./app.ts";
+import type { AppHost } from "./host.ts";
 
 export interface Outside extends Pick<
   AppHost,
