@@ -1,6 +1,7 @@
 import type { Log } from "../platform/log.ts";
 import type { Runtime } from "../platform/runtime.ts";
-import type { ReceiptStore } from "../store/contract/receipts.ts";
+import type { Receipt, ReceiptStore } from "../store/contract/receipts.ts";
+import type { Page } from "../store/contract/runs.ts";
 import type { Intake } from "./intake.ts";
 
 export interface RereadDeps {
@@ -12,14 +13,36 @@ export interface RereadDeps {
   log: Log;
 }
 
-/** The newest receipts that are read again. Many releases have failed to recognize older ones. */
-const LIMIT = 1_000;
+/** Receipts in memory at once. */
+const PAGE = 1_000;
 
 /** Reads unrecognized receipts again, because a newer release may recognize them. Returns how many it recognized. */
-export async function rereadUnrecognized({ store, intake, organizationOf, runtime, log }: RereadDeps): Promise<number> {
+export async function rereadUnrecognized(deps: RereadDeps): Promise<number> {
   let adopted = 0;
-  // Oldest first, in the order of their arrival.
-  for (const receipt of (await store.unrecognizedReceipts(LIMIT)).toReversed()) {
+  // In the order of their arrival: the oldest page first.
+  for (const after of (await pageStarts(deps.store)).toReversed()) {
+    const page = await deps.store.unrecognizedReceipts({ limit: PAGE, ...after });
+    adopted += await rereadAll(deps, page.toReversed());
+  }
+  return adopted;
+}
+
+/** Where each page begins, the newest page first. */
+async function pageStarts(store: RereadDeps["store"]): Promise<Pick<Page, "after">[]> {
+  const starts: Pick<Page, "after">[] = [{}];
+  for (;;) {
+    const last = (await store.unrecognizedReceipts({ limit: PAGE, ...starts.at(-1) })).at(PAGE - 1);
+    if (last === undefined) return starts;
+    starts.push({ after: { at: last.received_at, id: last.id } });
+  }
+}
+
+async function rereadAll(
+  { store, intake, organizationOf, runtime, log }: RereadDeps,
+  receipts: readonly Receipt[],
+): Promise<number> {
+  let adopted = 0;
+  for (const receipt of receipts) {
     const body = await store.body(receipt.id);
     if (body === null) continue;
     const reread = await intake.reread({

@@ -5,7 +5,16 @@ import { ChangeRing, unreadChange } from "./history/changes.ts";
 import { copiesStore } from "./archive.ts";
 import type { Database } from "./database.ts";
 import { findDeliveries } from "./history/find-runs.ts";
-import { attempts, readBody, receiptOfRow, receiptRows, runPage, runRows, storedRuns } from "./history/read.ts";
+import {
+  attempts,
+  readBody,
+  receiptOfRow,
+  receiptRows,
+  runPage,
+  runRows,
+  storedRuns,
+  unrecognizedReceipts,
+} from "./history/read.ts";
 import { createWrite, grouped, type Write } from "./grouped.ts";
 import {
   deadLetterOrphans,
@@ -101,10 +110,7 @@ const receiptOperations = ({ db, write }: Ways): ReceiptStore => ({
     (await receiptRows(db).where("run_id", "=", runId).orderBy("received_at").orderBy("id").execute()).map(
       receiptOfRow,
     ),
-  unrecognizedReceipts: async (limit) =>
-    (await receiptRows(db).where("run_id", "is", null).orderBy("received_at", "desc").limit(limit).execute()).map(
-      receiptOfRow,
-    ),
+  unrecognizedReceipts: (page) => unrecognizedReceipts(db, page),
   body: (receiptId) => readBody(db, receiptId),
 });
 

@@ -145,7 +145,7 @@ export function createPageContext(web: Hono<WebEnv>, deps: WebDeps, page: SendPa
   const navBadges = async (): Promise<NavBadges> => {
     const [dead, unrecognized] = await Promise.all([
       store.deliveries({ state: ["dead"] }, { limit: 1 }),
-      store.unrecognizedReceipts(1),
+      store.unrecognizedReceipts({ limit: 1 }),
     ]);
     return { dead: dead.length > 0, unrecognized: unrecognized.length > 0 };
   };

@@ -102,7 +102,7 @@ async function seeded(app: App): Promise<Known> {
   await app.fetch(aSignedRequest(JSON.stringify({ unknown: SECRET })));
   const { runs } = await app.store.runs({}, { limit: 10 });
   const receipts = await Promise.all(runs.map(({ state }) => app.store.receipts(state.run.run_id)));
-  const kept = await app.store.unrecognizedReceipts(10);
+  const kept = await app.store.unrecognizedReceipts({ limit: 10 });
   const login = await app.fetch(
     new Request("http://relay.test/login", {
       method: "POST",

@@ -103,6 +103,7 @@ describe("every answer", () => {
     "GET /v1/runs/{run_id}/receipts/{id}/raw 200": ({ receipt }) => [`/v1/runs/${V2}/receipts/${receipt}/raw`],
     "GET /v1/runs/{run_id}/receipts/{id}/raw 404": () => [`/v1/runs/${V2}/receipts/rcp_0/raw`],
     "GET /v1/receipts/unrecognized 200": () => ["/v1/receipts/unrecognized"],
+    "GET /v1/receipts/unrecognized 400": () => ["/v1/receipts/unrecognized?limit=0"],
     "GET /v1/receipts/{id}/raw 200": ({ kept }) => [`/v1/receipts/${kept}/raw`],
     "GET /v1/receipts/{id}/raw 404": () => ["/v1/receipts/rcp_0/raw"],
     "GET /v1/deliveries 200": () => ["/v1/deliveries"],

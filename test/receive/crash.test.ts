@@ -86,7 +86,9 @@ it("a body that crashes settling is stored, others that came with it are accepte
     { verdict: "accepted", runId: "tsk_3" },
   ]);
   expect(logged).toEqual(["webhook.crashed tsk_2"]);
-  expect(await store.unrecognizedReceipts(10)).toMatchObject([{ note: "internal error in the relay; see its log" }]);
+  expect(await store.unrecognizedReceipts({ limit: 10 })).toMatchObject([
+    { note: "internal error in the relay; see its log" },
+  ]);
 
   const unrecognized = { store, intake: createIntake(intaking), organizationOf: () => null, runtime, log };
   crashing = true;

@@ -13,12 +13,14 @@ import { until } from "../support/until.ts";
 const EARLIER = NOW - 86_400_000;
 
 /** Puts a body into the database as a release would that did not understand it. */
-async function keep({ config: { database } }: TestApp, body: Buffer, id = "rcp_old"): Promise<void> {
+const keep = (relay: TestApp, body: Buffer, id = "rcp_old"): Promise<void> => keepAll(relay, [body], () => id);
+
+async function keepAll({ config: { database } }: TestApp, bodies: readonly Buffer[], idOf = receiptId): Promise<void> {
   const store = createSqlStore(await openDatabase(database, "beside"));
-  await store.accept([
-    {
+  await store.accept(
+    bodies.map((body, i) => ({
       receipt: {
-        id,
+        id: idOf(i),
         bodyHash: createHash("sha256").update(body).digest("hex"),
         body,
         source: "webhook",
@@ -31,8 +33,8 @@ async function keep({ config: { database } }: TestApp, body: Buffer, id = "rcp_o
         note: "not understood then",
       },
       run: null,
-    },
-  ]);
+    })),
+  );
   await store.close();
 }
 
@@ -84,6 +86,29 @@ it("bodies are reread in the order they came, so that the later ones of a run se
     ],
   });
 });
+
+it("every body is reread, and listed page by page, however many there are", async () => {
+  const bodies = Array.from({ length: 1_200 }, (_, i) => Buffer.from(i % 2 === 0 ? `[${i}]` : aBodyOf(`tsk_${i}`)));
+  const relay = await afterRestart((before) => keepAll(before, bodies), []);
+  const cursors = [""];
+  const listed: string[] = [];
+  for (const cursor of cursors) {
+    const { data, next_cursor: next } = await relay.read<{ data: { id: string }[]; next_cursor?: string | null }>(
+      `/v1/receipts/unrecognized?limit=200${cursor}`,
+    );
+    listed.push(...data.map(({ id }) => id));
+    if (next) cursors.push(`&cursor=${next}`);
+  }
+  expect(listed).toEqual(bodies.map((_, i) => receiptId(i)).toReversed());
+
+  await adopt(relay);
+
+  expect(await relay.app.store.counts()).toMatchObject({ unrecognized: 600 });
+  expect(await relay.read("/v1/runs/tsk_1")).toMatchObject({ status: "completed" });
+});
+
+const aBodyOf = (id: string): string => JSON.stringify({ run_id: id, status: "completed" });
+const receiptId = (i: number): string => `rcp_${String(i).padStart(5, "0")}`;
 
 it.each([
   ["is not JSON", Buffer.from("{")],

@@ -133,7 +133,7 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
     it("the store keeps an unrecognized receipt, and finds it again", async () => {
       const arrival = anArrival(aRun(), { hash: "odd", body: "[1]" });
       await store.accept([{ receipt: { ...arrival.receipt, note: "the body is not a JSON object" }, run: null }]);
-      expect(await store.unrecognizedReceipts(10)).toMatchObject([
+      expect(await store.unrecognizedReceipts({ limit: 10 })).toMatchObject([
         { run_id: null, verdict: "unrecognized", note: "the body is not a JSON object" },
       ]);
       expect((await store.counts()).unrecognized).toBe(1);
@@ -145,7 +145,7 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
       await store.accept([{ receipt: arrival.receipt, run: null }]);
       expect(await store.adopt(arrival.receipt.id, "completed", run, 9_000)).toBe(true);
       expect(await store.adopt(arrival.receipt.id, "completed", run, 9_000)).toBe(false);
-      expect(await store.unrecognizedReceipts(10)).toEqual([]);
+      expect(await store.unrecognizedReceipts({ limit: 10 })).toEqual([]);
       expect(await store.receipts("tsk_1")).toMatchObject([{ verdict: "accepted", reported_status: "completed" }]);
       expect(await claim(9_000)).toHaveLength(1);
     });

@@ -267,7 +267,10 @@ describe.each(Object.entries(stores))("%s", (_name, open) => {
       await store.accept([{ ...anArrival(aRun({ run_id: "r1", received_at: BEFORE + 1 }), { hash: "1" }), run: null }]);
       expect(sum(await prune("pruneUnrecognized", { dryRun: true }))).toBe(2);
       expect(sum(await prune("pruneUnrecognized"))).toBe(2);
-      expect((await store.unrecognizedReceipts(10)).map(({ id }) => id).toSorted()).toEqual(["rcp_1", "rcp_3"]);
+      expect((await store.unrecognizedReceipts({ limit: 10 })).map(({ id }) => id).toSorted()).toEqual([
+        "rcp_1",
+        "rcp_3",
+      ]);
       expect([await store.body("rcp_0"), await store.body("rcp_3")]).toEqual([null, expect.anything()]);
     });
   });

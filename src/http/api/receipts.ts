@@ -1,7 +1,19 @@
 /** Receipts: what was not recognized, and the bytes of each. */
 import type { ReceiptStore } from "../../store/contract/receipts.ts";
 import { createRoute, z, type OpenAPIHono } from "@hono/zod-openapi";
-import { closed, problemAnswer, jsonAnswer, raw, receiptJson, ReceiptSchema, RunParams, security } from "./schemas.ts";
+import {
+  badParameter,
+  closed,
+  problemAnswer,
+  jsonAnswer,
+  raw,
+  receiptJson,
+  ReceiptSchema,
+  ReceiptsQuery,
+  RunParams,
+  security,
+  writeCursor,
+} from "./schemas.ts";
 
 export interface ReceiptsDeps {
   store: Pick<ReceiptStore, "receipts" | "unrecognizedReceipts" | "body">;
@@ -25,10 +37,15 @@ const listUnrecognized = createRoute({
   operationId: "listUnrecognizedReceipts",
   method: "get",
   path: "/receipts/unrecognized",
-  summary: "List verified webhooks that were not recognized as a run, newest first (at most 200)",
+  summary: "List verified webhooks that were not recognized as a run, newest first",
   security,
+  request: { query: ReceiptsQuery },
   responses: {
-    200: jsonAnswer(z.object({ data: z.array(ReceiptSchema) }), "They are read again after an upgrade."),
+    200: jsonAnswer(
+      z.object({ data: z.array(ReceiptSchema), next_cursor: z.string().nullable() }),
+      "One page. They are read again after an upgrade.",
+    ),
+    ...badParameter,
     ...closed,
   },
 });
@@ -54,9 +71,14 @@ export function mountReceipts(app: OpenAPIHono, { store }: ReceiptsDeps): void {
     return raw(c, known ? await store.body(id) : null);
   });
 
-  app.openapi(listUnrecognized, async (c) =>
-    c.json({ data: (await store.unrecognizedReceipts(200)).map(receiptJson) }, 200),
-  );
+  app.openapi(listUnrecognized, async (c) => {
+    const { limit, cursor: after } = c.req.valid("query");
+    const receipts = await store.unrecognizedReceipts({ limit: limit + 1, ...(after ? { after } : {}) });
+    const page = receipts.slice(0, limit);
+    const last = page.at(-1);
+    const next = receipts.length > limit && last ? writeCursor({ at: last.received_at, id: last.id }) : null;
+    return c.json({ data: page.map(receiptJson), next_cursor: next }, 200);
+  });
 
   app.openapi(getUnrecognizedRaw, async (c) => raw(c, await store.body(c.req.valid("param").id)));
 }

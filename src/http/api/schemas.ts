@@ -154,6 +154,8 @@ export const paging = {
   cursor,
 };
 
+export const ReceiptsQuery = z.strictObject({ limit, cursor });
+
 const search = z
   .string({ error: "must be given once" })
   .max(500, "must have at most 500 characters")

@@ -1,5 +1,6 @@
 import type { Cause, Delivery, Run, RunState, Source, Verdict } from "../../domain/run.ts";
 import type { Json } from "../../platform/json.ts";
+import type { Page } from "./runs.ts";
 
 /** Receipts: accepting bodies together with what they mean for their runs, and reading them back. */
 export interface ReceiptStore {
@@ -24,7 +25,7 @@ export interface ReceiptStore {
   /** The receipts of a run, oldest first. */
   receipts(runId: string): Promise<Receipt[]>;
   /** Verified bodies that were not recognized as a run, newest first. */
-  unrecognizedReceipts(limit: number): Promise<Receipt[]>;
+  unrecognizedReceipts(page: Page): Promise<Receipt[]>;
   /** The bytes, masked; null when the receipt is not known or retention removed them. */
   body(receiptId: string): Promise<Uint8Array | null>;
 }

@@ -417,5 +417,6 @@ export function deliveriesThat<O>(rows: SelectQueryBuilder<Tables, "deliveries",
   return query;
 }
 
-const olderThan = (at: string, id: string, after: { at: number; id: string }) =>
+/** Newest first, the id decides between rows of one millisecond. */
+export const olderThan = (at: string, id: string, after: { at: number; id: string }) =>
   sql<boolean>`(${sql.ref(at)}, ${sql.ref(id)}) < (${after.at}, ${after.id})`;

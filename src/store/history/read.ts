@@ -5,7 +5,7 @@ import { mapInTurns } from "../../platform/yielding.ts";
 import { artifactsIn } from "../receipts/artifacts.ts";
 import { stateIn, unpackBlock } from "../receipts/blocks.ts";
 import type { Database } from "../database.ts";
-import { findRuns } from "./find-runs.ts";
+import { findRuns, olderThan } from "./find-runs.ts";
 import { attemptsIn } from "../outbox/outbox.ts";
 import { pageLength, stateBlock, wholeRows, type WholeRow } from "./page-size.ts";
 import type { Attempt } from "../contract/deliveries.ts";
@@ -63,6 +63,14 @@ export const receiptOfRow = (row: Pick<Tables["receipts"], (typeof RECEIPT_COLUM
   routing: row.routing === null ? null : parseJson(row.routing),
   labels: row.labels === null ? null : (parseJson(row.labels) as Receipt["labels"]),
 });
+
+/** Those of no run, newest first. */
+export async function unrecognizedReceipts(db: Db, { after, limit }: Page): Promise<Receipt[]> {
+  const rows = receiptRows(db).where("run_id", "is", null);
+  const older = after ? rows.where(olderThan("received_at", "id", after)) : rows;
+  const found = await older.orderBy("received_at", "desc").orderBy("id", "desc").limit(limit).execute();
+  return found.map(receiptOfRow);
+}
 
 /** The masked body of one receipt; null when it is gone. */
 export async function readBody(db: Db, receiptId: string): Promise<Uint8Array | null> {

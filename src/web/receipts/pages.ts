@@ -7,6 +7,8 @@ import { count } from "../../platform/plural.ts";
 import { block, line } from "../text.ts";
 
 const MAX_BODY = 200_000;
+/** Of the list of unrecognized receipts. */
+export const MAX_ROWS = 200;
 
 export function unrecognizedPage(receipts: readonly Receipt[]): Part {
   return [
@@ -38,6 +40,11 @@ export function unrecognizedPage(receipts: readonly Receipt[]): Part {
             ${receipts.map(row)}
           </tbody>
         </table>`,
+    receipts.length < MAX_ROWS
+      ? ""
+      : html`<p class="soft">
+          These are the newest ${MAX_ROWS}. <code>GET /v1/receipts/unrecognized</code> has all of them.
+        </p>`,
   ];
 }
 

@@ -3,11 +3,12 @@ import type { Context } from "hono";
 import { HEADERS } from "../layout.ts";
 import type { WebEnv, PageContext } from "../page-context.ts";
 import { runPath } from "../markup.ts";
-import { unrecognizedPage, receiptPage } from "./pages.ts";
+import { MAX_ROWS, unrecognizedPage, receiptPage } from "./pages.ts";
 
 export function mountReceipts({ web, deps: { store }, reading, show, notFound }: PageContext): void {
   const loadReceipt = async (runId: string | undefined, id: string) => {
-    const known = runId === undefined ? await store.unrecognizedReceipts(1_000) : await store.receipts(runId);
+    const known =
+      runId === undefined ? await store.unrecognizedReceipts({ limit: 1_000 }) : await store.receipts(runId);
     return known.find((receipt) => receipt.id === id) ?? null;
   };
   const gone = (c: Context<WebEnv>, runId: string | undefined) =>
@@ -43,7 +44,11 @@ export function mountReceipts({ web, deps: { store }, reading, show, notFound }:
   };
 
   web.get("/unrecognized", ...reading, async (c) =>
-    show(c, { title: "Unrecognized", part: "unrecognized" }, unrecognizedPage(await store.unrecognizedReceipts(200))),
+    show(
+      c,
+      { title: "Unrecognized", part: "unrecognized" },
+      unrecognizedPage(await store.unrecognizedReceipts({ limit: MAX_ROWS })),
+    ),
   );
   web.get("/unrecognized/:id", ...reading, (c) => shown(c, undefined, c.req.param("id")));
   web.get("/unrecognized/:id/raw", ...reading, (c) => bytes(c, undefined, c.req.param("id")));
