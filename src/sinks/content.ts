@@ -2,6 +2,7 @@
  * What a message says about a run, before any markup: Slack and email render the same content. Nothing here is escaped;
  * every string may be hostile.
  */
+import { isJsonObject } from "../platform/json.ts";
 import { plural } from "../platform/plural.ts";
 import { typeName } from "../domain/block.ts";
 import { nameRun, oneLine, type Report } from "../domain/report.ts";
@@ -34,8 +35,8 @@ export interface Content {
   /** What the run is found by: its id, type and workflow, and runs that it belongs to. Parts of one line. */
   ids: IdPart[];
   summary: string | null;
-  /** Present for every run that ended without success. `at`: the block where, `Failed at download (block 3 of 8)`. */
-  failure: (Omit<Failure, "reason"> & { reason: string; at: string | null }) | null;
+  /** Present for every run that ended without success, and for one that completed in spite of errors. */
+  failure: ContentFailure | null;
   /**
    * Skyvern's run attempts, when there were several. `alike`: a sentence for all that failed for `failure`'s reason.
    */
@@ -49,6 +50,17 @@ export interface Content {
   notes: string[];
 }
 
+export interface ContentFailure extends Omit<Failure, "reason"> {
+  /** What the reason stands under. */
+  title: string;
+  /** Empty where a completed run's errors give none. */
+  reason: string;
+  /** The block where: `Failed at download (block 3 of 8)`. */
+  at: string | null;
+  /** The run completed all the same. */
+  isOvercome: boolean;
+}
+
 /** `run`: another run, named after the text; `url` is its page. */
 export interface IdPart {
   text: string;
@@ -60,10 +72,11 @@ export type MessagePart = "failure" | "picture" | "summary" | "answer" | "blocks
 
 /** What came of the run comes first and remarks last, in every message alike. */
 export function messageParts({ failure, summary, output }: Content): MessagePart[] {
-  if (failure !== null) return ["failure", "picture", "summary", "answer", "blocks", "attempts", "files", "notes"];
+  if (failure !== null && !failure.isOvercome)
+    return ["failure", "picture", "summary", "answer", "blocks", "attempts", "files", "notes"];
   // Files alone are what came of it.
-  if (summary === null && output.length === 0) return ["files", "picture", "blocks", "attempts", "notes"];
-  return ["summary", "answer", "picture", "blocks", "attempts", "files", "notes"];
+  if (summary === null && output.length === 0) return ["files", "picture", "failure", "blocks", "attempts", "notes"];
+  return ["summary", "answer", "picture", "failure", "blocks", "attempts", "files", "notes"];
 }
 
 const ALERT: StatusLook = { label: "Relay alert", symbol: "🔔", tone: "bad" };
@@ -75,7 +88,7 @@ export function buildContent(report: Report, cause: Job["cause"], amount: Amount
   const failure = isAlert ? null : describeFailure(report, most);
   const { sections, omittedBlocks } = isTest
     ? { sections: [], omittedBlocks: 0 }
-    : pickOutput(report, amount, { hasFailed: failure !== null });
+    : pickOutput(report, amount, { hasFailed: failure !== null && !failure.isOvercome });
   const title = nameRun(report);
   return {
     status: isAlert ? ALERT : isTest ? lookOf("test") : describeStatus(report),
@@ -175,12 +188,13 @@ export const formatTime = (time: string): string => time.replace("T", " ").repla
 
 function describeFailure({ failure, status, blocks, finished_at }: Report, most: number): Content["failure"] {
   const { label } = lookOf(status);
-  const said = { codes: [], categories: [], errors: [], reason: NO_REASON };
+  const isOvercome = status === "completed";
   if (failure === null) {
-    if (!isTerminal(status) || status === "completed") return null;
+    if (!isTerminal(status) || isOvercome) return null;
     const last = blocks.at(-1);
     const how = last !== undefined && wasOver(last, finished_at) ? "after" : "at";
-    return { ...said, at: last === undefined ? null : `${label} ${how} ${nameBlock(last)}` };
+    const at = last === undefined ? null : `${label} ${how} ${nameBlock(last)}`;
+    return { codes: [], categories: [], errors: [], title: at ?? WHY, reason: NO_REASON, at, isOvercome };
   }
   const { block, categories, reason: given, ...rest } = failure;
   const type = blockTypeIn(given);
@@ -190,13 +204,26 @@ function describeFailure({ failure, status, blocks, finished_at }: Report, most:
       : type === null
         ? null
         : `its ${typeName(type).replace(/^[A-Z](?=[a-z ])/, (letter) => letter.toLowerCase())} block`;
-  const reason = plainReason(given);
+  const reason = plainReason(given) ?? reasonIn(rest.errors);
   // UNKNOWN tells a reader nothing.
   const known = categories
     .slice(0, MAX_CODES)
     .filter((category) => category !== "UNKNOWN" && saidByNoCode(category, rest.codes.slice(0, MAX_CODES)));
+  const said = { ...rest, categories: known, reason: cut(reason ?? (isOvercome ? "" : NO_REASON), most), isOvercome };
+  if (isOvercome) return { ...said, title: "Errors on the way", at: null };
   const at = place === null ? null : `${label} at ${place}`;
-  return { ...rest, reason: reason === null ? NO_REASON : cut(reason, most), categories: known, at };
+  return { ...said, title: at ?? WHY, at };
+}
+
+const WHY = "Why it did not complete";
+
+/** What the first errors say, each a line; null where none says anything. */
+function reasonIn(errors: Failure["errors"]): string | null {
+  const texts = errors.slice(0, MAX_CODES).flatMap((error) => {
+    const text = isJsonObject(error) ? error["reasoning"] : error;
+    return (typeof text === "string" ? plainReason(text) : null) ?? [];
+  });
+  return texts.length === 0 ? null : [...new Set(texts)].join("\n");
 }
 
 /** As many are compared: no message or page shows more, and Skyvern has a few. */

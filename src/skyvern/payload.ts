@@ -107,7 +107,22 @@ const listField =
   (asItem: ReadField): ReadField =>
   (value) =>
     Array.isArray(value) ? value.map(asItem) : null;
-const asCategory: ReadField = (value) => (isJsonObject(value) && typeof value["category"] === "string" ? value : null);
+/** What says something outside of a list stands for a list of one. */
+const asList =
+  (asItem: ReadField): ReadField =>
+  (value) =>
+    listField(asItem)(saysSomething(value) ? [value] : value);
+const saysSomething = (value: Json): boolean =>
+  typeof value === "string" ? value.trim() !== "" : isJsonObject(value) && Object.keys(value).length > 0;
+/** Words in an object or a list are its JSON. */
+const asWords: ReadField = (value) =>
+  (Array.isArray(value) && value.length > 0) || (isJsonObject(value) && saysSomething(value))
+    ? JSON.stringify(value)
+    : asText(value);
+const asCategory: ReadField = (value) => {
+  if (typeof value === "string") return { category: value };
+  return isJsonObject(value) && typeof value["category"] === "string" ? value : null;
+};
 
 const objectField =
   <Known>(fields: Fields<Known>): ReadField =>
@@ -137,7 +152,8 @@ const asRunRequest = objectField<RunRequest>([
   [asObject, ["parameters"]],
 ]);
 const asPayload = objectField<Payload>([
-  [asText, ["run_id", "task_id", "workflow_run_id", "run_type", "failure_reason"]],
+  [asText, ["run_id", "task_id", "workflow_run_id", "run_type"]],
+  [asWords, ["failure_reason"]],
   [asText, ["recording_url", "screenshot_url", "app_url", "organization_id", "summary", "prompt", "url", "title"]],
   [asText, ["workflow_id", "workflow_permanent_id", "workflow_title"]],
   [asText, ["created_at", "modified_at", "queued_at", "started_at", "finished_at"]],
@@ -148,8 +164,8 @@ const asPayload = objectField<Payload>([
   [listField(asAttempt), ["attempts"]],
   [asObject, ["parameters", "script_run"]],
   [asRunRequest, ["run_request"]],
-  [listField((value) => value), ["errors"]],
-  [listField(asCategory), ["failure_category"]],
+  [asList((value) => value), ["errors"]],
+  [asList(asCategory), ["failure_category"]],
   [listField(asFile), ["downloaded_files"]],
   [listField(asText), ["downloaded_file_urls", "screenshot_urls", "action_screenshot_urls"]],
 ]);

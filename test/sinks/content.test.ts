@@ -308,6 +308,33 @@ it.each([
   expect(said).toEqual([expect.any(String), "Download invoices", ...(words === null ? [] : [words])]);
 });
 
+it("an error is the reason where Skyvern gives no other", () => {
+  const errors = [{ error_code: "LOCKED", reasoning: "the account is locked" }, "portal_down", { reasoning: " " }, 5];
+  const failure = { ...FAILURE, reason: null, codes: ["LOCKED"], errors: [...errors, errors[0] ?? null] };
+  for (const words of Object.values(readers({ status: "failed", failure }))) {
+    expect(words).toContain("The account is locked");
+    expect(words).not.toContain("gives no reason");
+  }
+  const content = buildContent(aReport({ status: "failed", failure }), "result");
+  expect(content.failure?.reason).toBe("The account is locked\nPortal down");
+});
+
+it.each([
+  ["with a reason", "code block failed. failure reason: no such file", "Errors on the way\n  No such file\n"],
+  ["without a reason", null, "Errors on the way\n  Error code: SLOW\n"],
+])(
+  "a completed run that had errors %s tells its answer first, and never that it did not complete",
+  (_what, reason, told) => {
+    const failure = { ...FAILURE, reason, codes: ["SLOW"] };
+    const all = readers({ status: "completed", failure, summary: null, output: { total: 4 } });
+    const { text = "", html = "" } = all;
+    expect(text).toContain(told);
+    expect(text.indexOf("total: 4")).toBeLessThan(text.indexOf(told));
+    expect(html).not.toMatch(/<p [^>]*><\/p>/);
+    for (const words of Object.values(all)) expect(words).not.toMatch(/did not complete|gives no reason|Completed at/);
+  },
+);
+
 it("a failure of thousands of codes and categories is read at once", () => {
   const codes = Array.from({ length: 3_000 }, (_, n) => `CODE_${n}`);
   const categories = [`${"LONG_".repeat(1_000_000)}X`, ...codes.map((code) => `OTHER_${code}`)];

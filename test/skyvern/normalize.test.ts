@@ -129,6 +129,26 @@ describe("a run", () => {
   });
 
   it.each([
+    [{ failure_reason: { message: "locked", code: 17 } }, { reason: '{"message":"locked","code":17}' }],
+    [{ failure_reason: ["locked", "closed"] }, { reason: '["locked","closed"]' }],
+    [{ errors: { error_code: "A" } }, { codes: ["A"], errors: [{ error_code: "A" }] }],
+    [{ errors: "locked" }, { errors: ["locked"] }],
+    [{ failure_category: "X" }, { categories: ["X"] }],
+    [{ failure_category: { category: "X" } }, { categories: ["X"] }],
+    [{ failure_category: ["X", { category: "Y" }] }, { categories: ["X", "Y"] }],
+  ])("what a run says of its failure in another shape is kept: %j", (values, said) => {
+    const nothing = { reason: null, codes: [], categories: [], errors: [] };
+    expect(runOf({ failure_reason: null, errors: null, failure_category: null, ...values }).failure).toEqual({
+      ...nothing,
+      ...said,
+    });
+  });
+
+  it.each([[{}], [[]], [""], [" "], [false], [5]])("%j says nothing of a failure", (value) => {
+    expect(runOf({ failure_reason: value, errors: value, failure_category: value }).failure).toBeNull();
+  });
+
+  it.each([
     [
       {
         run_type: "task_v2",

@@ -186,23 +186,30 @@ describe("a value of another type than its field has", () => {
     "organization_id",
   ] as const;
   const TIMES = ["created_at", "modified_at", "queued_at", "started_at", "finished_at"] as const;
-  const TEXTS = [
-    "run_type",
-    "failure_reason",
-    "recording_url",
-    "screenshot_url",
-    "app_url",
-    "summary",
-    "prompt",
-    "url",
-  ] as const;
+  const TEXTS = ["run_type", "recording_url", "screenshot_url", "app_url", "summary", "prompt", "url"] as const;
+  const isFull = (value: unknown): boolean =>
+    (Array.isArray(value) || isJsonObject(value)) && Object.keys(value).length > 0;
+  const asOneOrMany = (value: unknown): unknown =>
+    (isJsonObject(value) && isFull(value)) || (typeof value === "string" && value.trim() !== "") ? [value] : value;
   const schema = z.looseObject({
     ...each([...IDS, ...TIMES, ...TEXTS, "title", "workflow_title"], text),
     ...each(["step_count", "total_steps"], count),
     ...each(["downloaded_file_urls", "screenshot_urls", "action_screenshot_urls"], texts),
     status: z.string().min(1).max(100),
-    errors: listOf(z.unknown()),
-    failure_category: listOf(loose({ category: z.string() }).nullable().catch(null)),
+    failure_reason: z.preprocess((value) => (isFull(value) ? JSON.stringify(value) : value), text),
+    errors: z.preprocess(asOneOrMany, listOf(z.unknown())),
+    failure_category: z.preprocess(
+      asOneOrMany,
+      listOf(
+        z
+          .preprocess(
+            (value) => (typeof value === "string" ? { category: value } : value),
+            loose({ category: z.string() }),
+          )
+          .nullable()
+          .catch(null),
+      ),
+    ),
     downloaded_files: listOf(
       loose({ ...each(["url", "checksum", "filename", "artifact_id"], text), file_size: count })
         .nullable()

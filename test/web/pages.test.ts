@@ -144,6 +144,11 @@ describe("the list of runs", () => {
     expect(await shown("until=2026-01-20T12:00:00%2B01:00")).toEqual([]);
   });
 
+  test("/runs leads to the list with its filters", async () => {
+    const answer = await reader.get("/runs?status=failed&q=a%26b");
+    expect([answer.status, answer.headers.get("location")]).toEqual([303, "/?status=failed&q=a%26b"]);
+  });
+
   test("the list of runs says so when no run fits, and shows the way back", async () => {
     await send(1);
     const html = await reader.page("/?status=canceled");
@@ -268,6 +273,16 @@ describe("the page of a run", () => {
       );
     },
   );
+
+  test("the page of a completed run that had errors has its result first, and the errors after it", async () => {
+    const errors = [{ error_code: "SLOW", reasoning: "The page was slow" }];
+    await relay.webhook(aTask({ status: "completed", output: { total: 4 }, failure_reason: null, errors }));
+    const html = await reader.page("/runs/tsk_v2_1");
+    const text = textOf(html);
+    expect(text).toMatch(/What came of it(?! until then).*total.*Errors on the way The page was slow Error code: SLOW/);
+    expect(text).not.toContain("did not complete");
+    expect(html).not.toContain("bad-card");
+  });
 
   test("the page of a canceled run is not red, and that of a run of files shows a result", async () => {
     await relay.webhook(aTask({ status: "canceled", output: null }));

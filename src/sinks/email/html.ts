@@ -86,7 +86,9 @@ export function renderHtml(view: MailView): string {
 const PARTS: Record<MessagePart, (view: MailView) => Part> = {
   summary: ({ summary }) => (summary === null ? "" : [heading("Summary"), paragraph(summary)]),
   failure: ({ failure }) =>
-    failure === null ? "" : [heading(failure.title), paragraph(failure.reason), factTable(failure.facts)],
+    failure === null
+      ? ""
+      : [heading(failure.title), failure.reason === "" ? "" : paragraph(failure.reason), factTable(failure.facts)],
   picture: (view) => (view.picture === null ? "" : picture(view.picture)),
   answer: ({ answer }) => answer.map(titledHtml),
   blocks: ({ blocks, omitted }) => [blocks.map(titledHtml), omitted === null ? "" : paragraph(omitted)],

@@ -87,7 +87,7 @@ export function buildView(
     facts: content.facts.map(({ label, value }) => ({ label, value: cut(block(value), MAX_FACT) })),
     summary: content.summary === null ? null : cut(block(content.summary), field),
     failure: failure && {
-      title: failure.at === null ? "Why it did not complete" : cut(line(failure.at), ONE_LINE),
+      title: cut(line(failure.title), ONE_LINE),
       reason: cut(block(failure.reason), field),
       facts: [
         { label: codesLabel(failure), value: cut(line(failure.codes.join(", ")), ONE_LINE) },

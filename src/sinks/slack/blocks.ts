@@ -221,7 +221,7 @@ function failureBlock({ failure }: Content, limits: BlockLimits): SlackBlock[] {
     ...codesLine(codesLabel(failure), failure.codes, limits.codes),
     ...categoriesLine(failure, limits.codes),
   ];
-  const title = shown(failure.at ?? "Why it did not complete", 300);
+  const title = shown(failure.title, 300);
   const quote: RichTextQuote[] = reason === "" ? [] : [{ type: "rich_text_quote", elements: [textElement(reason)] }];
   return [rich(section(textElement(title, { bold: true })), ...quote), ...paragraph(codes)];
 }
@@ -418,9 +418,10 @@ function headline(content: Content, max: number): string {
   return [`${content.status.symbol} ${label}`, title, why].filter((part) => part !== "").join(" – ");
 }
 
-const reasonText = ({ failure, summary }: Content): string =>
-  shown([failure?.at, unlessNothing(failure?.reason ?? "")].filter(Boolean).join(": "), 1_000) ||
-  shown(summary ?? "", 1_000);
+function reasonText({ failure, summary }: Content): string {
+  const why = failure === null || failure.isOvercome ? [] : [failure.at, unlessNothing(failure.reason)];
+  return shown(why.filter(Boolean).join(": "), 1_000) || shown(summary ?? "", 1_000);
+}
 
 /** A message says that it has nothing to say of something; a line of a notification leaves that out. */
 const unlessNothing = (text: string): string => (text === NO_REASON || text === NO_ANSWER ? "" : text);

@@ -17,16 +17,20 @@ import type { RunView } from "./view.ts";
 /** A failure comes first, with its picture. */
 export function outcomeCards(view: RunView, content: Content): Part {
   const picture = decisivePicture(view);
-  if (content.failure === null) return answerCard(view, content, picture);
-  return [failureCard(content.failure, view.report.status, picture), answerCard(view, content, "")];
+  const { failure } = content;
+  if (failure === null) return answerCard(view, content, picture);
+  if (failure.isOvercome) return [answerCard(view, content, picture), failureCard(failure, view.report.status, "")];
+  return [failureCard(failure, view.report.status, picture), answerCard(view, content, "")];
 }
 
 /** Red only where the run ended so: what was canceled did not go wrong, and what Skyvern tries again may succeed. */
 function failureCard(failure: NonNullable<Content["failure"]>, status: string, picture: Part): Html {
   const what = status === RETRYING ? "the attempt" : "it";
+  const title = failure.isOvercome ? failure.title : `Why ${what} did not complete`;
   return html`<section class="card ${lookOf(status).tone === "bad" ? "bad-card" : ""}" aria-labelledby="failure">
-    <h2 id="failure">Why ${what} did not complete</h2>
-    ${longText(failure.reason)} ${labels(codesLabel(failure), failure.codes)} ${categories(failure)} ${picture}
+    <h2 id="failure">${title}</h2>
+    ${failure.reason === "" ? "" : longText(failure.reason)} ${labels(codesLabel(failure), failure.codes)}
+    ${categories(failure)} ${picture}
     ${
       failure.errors.length === 0
         ? ""
@@ -73,7 +77,7 @@ function errorHtml(error: RunView["report"]["output"]): Html {
 /** What the run says of itself, the last block's output and the files, the picture, then the rest. */
 function answerCard(view: RunView, content: Content, picture: Part): Part {
   const { output, summary, status } = view.report;
-  const isFailed = content.failure !== null;
+  const isFailed = content.failure !== null && !content.failure.isOvercome;
   const [first, ...rest] = content.output;
   const answer: Part[] = [
     summary === null || summary === "" ? "" : longText(summary),

@@ -47,5 +47,5 @@ export function mountRuns({ web, deps, reading, show }: PageContext): void {
     return c.body(body, 200, { ...HEADERS, ...headers });
   });
 
-  web.get("/runs", ...reading, (c) => go(c, "/"));
+  web.get("/runs", ...reading, (c) => go(c, `/${new URL(c.req.url).search}`));
 }
