@@ -1,4 +1,7 @@
-/* SHA-256 (FIPS 180-4) and HMAC with a saved state: bodies that share a beginning are signed for the price of their end. */
+/*
+ * SHA-256 (FIPS 180-4) and HMAC with a saved state: bodies that share a beginning are signed for the price of their
+ * end.
+ */
 #ifndef SHA256_H
 #define SHA256_H
 #include <stdint.h>

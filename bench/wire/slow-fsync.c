@@ -1,4 +1,7 @@
-/* Preloaded (LD_PRELOAD): makes every fsync and fdatasync take BENCH_FSYNC_US microseconds longer, as a slower disk would. */
+/*
+ * Preloaded (LD_PRELOAD): makes every fsync and fdatasync take BENCH_FSYNC_US microseconds longer, as a slower disk
+ * would.
+ */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdlib.h>

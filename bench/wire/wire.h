@@ -8,7 +8,9 @@
 #include <strings.h>
 #include <time.h>
 
-/* Every run id ends in MARK and SEQ_DIGITS digits that count the bodies: an id found anywhere says which body it was. */
+/*
+ * Every run id ends in MARK and SEQ_DIGITS digits that count the bodies: an id found anywhere says which body it was.
+ */
 #define MARK "777777777"
 #define MARK_LENGTH 9
 #define SEQ_DIGITS 9

@@ -1,4 +1,4 @@
-/** Says why the relay may not know a run, and what to do, for the page, the history API and `skyvern-relay why`. Pure. */
+/** Says why the relay may not know a run, and what to do: for the page, the history API and the command `why`. Pure. */
 import { formatDuration } from "../platform/duration.ts";
 import { plural } from "../platform/plural.ts";
 import { isoTime } from "../platform/time.ts";
@@ -53,8 +53,8 @@ export function whyUnknown({ listedRun, webhookUrl, listEveryMs }: UnknownRun): 
   }
   if (listEveryMs !== null)
     return [
-      `The relay asks Skyvern for its runs every ${formatDuration(listEveryMs)}, and this one was not among them. Its ` +
-        "id may be mistyped, it may belong to another organization, or Skyvern did not answer.",
+      `The relay asks Skyvern for its runs every ${formatDuration(listEveryMs)}, and this one was not among them. ` +
+        "Its id may be mistyped, it may belong to another organization, or Skyvern did not answer.",
       "On the relay's machine, `skyvern-relay doctor` says which.",
     ];
   return [

@@ -135,7 +135,7 @@ async function inArrivalOrder(source: QuerySource, question: Question, match: Ra
   if (after) {
     const { seq } = (await db.selectFrom("runs").select("seq").where("run_id", "=", after.id).executeTakeFirst()) ?? {};
     rows = seq
-      ? // Numbers reach SQLite as floats. FTS5 starts at a bound only when the bound is an integer; otherwise it reads up to it.
+      ? // Numbers reach SQLite as floats. FTS5 starts at a bound only when it is an integer; else it reads up to it.
         rows.where(sql<boolean>`run_words.rowid < cast(${seq} as bigint)`)
       : // The run that ended the last page was removed meanwhile, so the list continues by its time.
         rows
