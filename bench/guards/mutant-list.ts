@@ -273,7 +273,7 @@ export const MUTANTS: readonly Mutant[] = [
     ["the checked addresses are connected to", "lookup: pinnedTo(addresses),", ""],
     ["other schemes", 'if (protocol !== "http:" && protocol !== "https:")', "if (protocol === null)"],
     ["redirects are not followed", 'redirect: "manual", dispatcher', 'redirect: "follow", dispatcher'],
-    ["an answer's length", "if (size > maxBytes) giveUp();", ""],
+    ["an answer's length", "if (size > maxBytes) giveUp(new BodyTooLong());", ""],
     ["certificates", "rejectUnauthorized: true,\n", "rejectUnauthorized: false,\n"],
   ]),
   ...of(
