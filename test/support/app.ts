@@ -136,6 +136,18 @@ export async function aListeningApp(
   return { ...relay, port, url: `http://127.0.0.1:${port}` };
 }
 
+/** The cookie of a session of the web page. */
+export async function logIn({ app }: TestApp): Promise<string> {
+  const login = await app.fetch(
+    new Request(`${PUBLIC_URL}/login`, {
+      method: "POST",
+      headers: { "content-type": "application/x-www-form-urlencoded", origin: PUBLIC_URL },
+      body: new URLSearchParams({ token: TOKEN }).toString(),
+    }),
+  );
+  return login.headers.get("set-cookie")?.split(";")[0] ?? "";
+}
+
 const bearer = { authorization: `Bearer ${TOKEN}` };
 
 export interface WebhookOptions {
