@@ -415,6 +415,33 @@ describe("an answer that is wanted whole", () => {
       expect([status, missing?.why]).toEqual([200, expect.any(BodyTooLong)]);
     });
 
+    test.each([
+      ["is too long", "x".repeat(300_000), 10_000],
+      ["does not end in time", "x", 100],
+    ])("the connection of an answer that %s is closed", async (_what, body, ms) => {
+      const closed = Promise.withResolvers<void>();
+      const url = await serve((_request, response) => {
+        response
+          .once("close", () => closed.resolve())
+          .writeHead(200)
+          .write(body);
+      });
+      const { missing } = await client()(url, question({ signal: AbortSignal.timeout(ms) }));
+      expect(missing).not.toBeNull();
+      await closed.promise;
+    });
+
+    test("a hint that comes before the answer is not taken for it", async () => {
+      const url = await serve((request, response) => {
+        response.writeEarlyHints({ link: "</style.css>; rel=preload" });
+        if (request.method === "POST") setTimeout(() => request.socket.destroy(), 20);
+        else response.writeHead(201).end("there");
+      });
+      const { status, body } = await client()(url, question());
+      expect([status, body.toString()]).toEqual([201, "there"]);
+      await expect(client()(url, question({ method: "POST", body: "x" }))).rejects.toBeInstanceOf(Error);
+    });
+
     test("a whole answer has its status though it breaks off", async () => {
       const url = await serve((_request, response) => {
         response.writeHead(200, { "content-length": "100" }).write("[1");
@@ -459,6 +486,17 @@ describe("an answer that is wanted whole", () => {
     const { request } = egressWith({ lookup: () => new Promise(() => {}) });
     const asked = request(new URL("http://slow.example/"), question({ signal: AbortSignal.timeout(50) }));
     await expect(asked).rejects.toMatchObject({ name: "TimeoutError" });
+  });
+
+  test("a request that was given up while the name was being resolved is never sent", async () => {
+    const { port, seen } = await startServer();
+    const found = Promise.withResolvers<ReturnType<typeof answers>>();
+    const { request } = egressWith({ allow: ["127.0.0.1"], lookup: () => found.promise });
+    const late = request(new URL(`http://slow.example:${port}/late`), question({ signal: AbortSignal.timeout(20) }));
+    await expect(late).rejects.toMatchObject({ name: "TimeoutError" });
+    found.resolve(answers("127.0.0.1"));
+    await request(new URL(`http://slow.example:${port}/next`), question());
+    expect(seen).toEqual(["/next"]);
   });
 
   test("requests for whole answers use their connections again", async () => {
