@@ -93,7 +93,10 @@ export function createEgress(options: EgressOptions): Egress {
   };
 }
 
-/** undici's lowest call: `Agent.request` makes a stream of each body, which costs half as much as the request itself. */
+/**
+ * Takes undici's lowest call: `Agent.request` makes a stream of each body, which costs half as much as the request
+ * itself.
+ */
 const requestThrough =
   (agent: Agent): HttpClient =>
   (target, { method = "GET", headers = {}, body = null, signal, maxBytes = MAX_ANSWER_BYTES }) =>
@@ -239,8 +242,8 @@ async function reachable(
 }
 
 /**
- * The guard for what goes through a proxy, which resolves names itself. A name that is known here is checked as ever. One that
- * is not, as in a network whose names only the proxy resolves, must at least be a name of the public internet.
+ * The guard for what goes through a proxy, which resolves names itself. A name that is known here is checked as ever.
+ * One that is not, as in a network whose names only the proxy resolves, must at least be a name of the public internet.
  */
 async function permitProxied(policy: Policy, target: buildConnector.Options): Promise<void> {
   try {

@@ -33,8 +33,8 @@ const RETRY_MS = 500;
 
 /**
  * The lines of one turn of the event loop are written together, because a write costs several times as much as a line.
- * Whatever becomes of standard output, the relay works: a full disk is tried again, a reader that hangs holds up nothing,
- * and after one that has gone nothing is written.
+ * Whatever becomes of standard output, the relay works: a full disk is tried again, a reader that hangs holds up
+ * nothing, and after one that has gone nothing is written.
  */
 function gathered(fd = 1): DestinationStream {
   let waiting = "";

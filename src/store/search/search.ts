@@ -67,8 +67,9 @@ export function indexedText(run: Run): string {
 const MAX_TEXT = 32_000;
 /**
  * The word that separates the n-th text (from 0) from the next, so that no phrase spans both. A key and its value are
- * one text. The word changes every 30 texts: where one word has 64 bytes of positions or more, FTS5 in its secure-delete
- * mode looks through the whole index for something to remove, which takes longer than all other words of the run.
+ * one text. The word changes every 30 texts: where one word has 64 bytes of positions or more, FTS5 in its
+ * secure-delete mode looks through the whole index for something to remove, which takes longer than all other words of
+ * the run.
  */
 const seam = (n: number): string => String.fromCharCode(0xe100 + Math.floor(n / 30));
 export const isSeam = (word: string): boolean => /^[\uE100-\uF8FF]$/.test(word);
