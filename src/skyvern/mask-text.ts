@@ -4,6 +4,7 @@
  * - pairs: `name=value`, `name: value`, `"name": "value"`, `--name value`, with the name judged by the list of names;
  * - the credentials of URLs, and in their query and fragment what gives access;
  * - what follows `Authorization`, `Cookie`, `Bearer` and the like;
+ * - what the elements and form fields of XML and HTML hold, with the name judged as in a pair;
  * - tokens that are recognized by their form, such as `ghp_…` or a JWT.
  *
  * The text is searched as it stands, and once more without its wrappings ({@link unwrap}). Each search moves forward
@@ -30,8 +31,10 @@ const PROXY_HINT = String.raw`:(?=\d{2,5}:[^\s\d/])`;
 /** The blank behind a word that a secret follows, or the dash of an option. */
 const WORD_HINT = String.raw`[ \t](?<=(?i:bearer|basic|api-?key|token).)|-(?<![\w-]-)(?=-?[A-Za-z][\w-]{0,60}[ \t])`;
 
+const TAG_HINT = "<(?=[A-Za-z])";
+
 /** The characters without which a text holds nothing to mask except pairs. */
-const RARE_HINT = `${WORD_HINT}|@|${PROXY_HINT}|${SECRET_FORMS_HINT}|${WRAPPING_HINT}`;
+const RARE_HINT = `${WORD_HINT}|@|${TAG_HINT}|${PROXY_HINT}|${SECRET_FORMS_HINT}|${WRAPPING_HINT}`;
 
 /**
  * These match one character of every text that {@link maskText} changes; most texts have none. `HINT_IN_JSON` is for
@@ -115,6 +118,7 @@ function findSecrets(view: TextView, options: MaskTextOptions, hasOnlyPairs: boo
   if (hasOnlyPairs) return;
   const { text } = view;
   if (text.includes("@")) findCredentialsInUrls(text, spans);
+  if (text.includes("<")) findInMarkup(text, options, spans);
   if (HAS_WORD.test(text)) findAfterWords(text, options, spans);
   if (HAS_PROXY.test(text)) findProxies(text, spans);
   if (HAS_FORM.test(text)) findForms(text, spans);
@@ -184,6 +188,60 @@ function findProxies(text: string, spans: Pick<Spans, "push">) {
     const port = /:\d{2,5}:/.exec(found[0]);
     if (port !== null) spans.push([found.index + port.index + port[0].length, found.index + found[0].length]);
   }
+}
+
+// --- markup ----------------------------------------------------------------------------------------------------------
+
+/** `<AccessToken>`, `<wsse:Password Type="text">`, `<input name="pin" …>`, with the CDATA section behind it. */
+const TAG = /<([A-Za-z][\w.:-]{0,79})(\s[^<>]{0,2000})?\/?>(?:\s{0,99}(<!\[CDATA\[))?/g;
+const ATTRIBUTE = /([\w:-]{1,40})\s{0,9}=\s{0,9}(?:"([^"]*)"|'([^']*)')/g;
+/** Attributes that name what the element holds, and those that hold it. */
+const NAMING = /^(?:name|key|property|itemprop|http-equiv|type)$/i;
+const HOLDING = /^(?:value|content)$/i;
+/** An element with a longer text holds no secret. */
+const MOST_TEXT = 2_000;
+
+/** `byName`: a name alone makes a value secret. */
+function findInMarkup(text: string, { readName, byName }: MaskTextOptions, spans: Pick<Spans, "push">) {
+  TAG.lastIndex = 0;
+  for (let tag = TAG.exec(text); tag !== null; tag = TAG.exec(text)) {
+    const { flags, values } = readTag(tag, readName);
+    if ((flags & Named.secret) === 0) continue;
+    for (const given of [...values, elementText(text, TAG.lastIndex, tag[3] !== undefined)]) {
+      const [start, end] = trimmed(text, given);
+      const value = text.slice(start, end);
+      const isSecret = byName ? !isPlaceholder(value) : isSecretValue(value, flags);
+      if (value !== "" && isSecret && !value.includes(REDACTED)) spans.push([start, end]);
+    }
+  }
+}
+
+function readTag(tag: RegExpExecArray, readName: ReadName) {
+  const [, name = "", attributes = ""] = tag;
+  let flags = readName(name.slice(name.lastIndexOf(":") + 1));
+  const values: TextSpan[] = [];
+  for (const attribute of attributes.matchAll(ATTRIBUTE)) {
+    const [whole, key = "", double, single] = attribute;
+    const value = double ?? single ?? "";
+    const end = tag.index + 1 + name.length + attribute.index + whole.length - 1;
+    if (NAMING.test(key)) flags |= readName(value);
+    else if (HOLDING.test(key)) values.push([end - value.length, end]);
+  }
+  return { flags, values };
+}
+
+/** What stands between a tag and the one that closes it; nothing where another element comes first. */
+function elementText(text: string, start: number, isCdata: boolean): TextSpan {
+  const beginning = text.slice(start, start + MOST_TEXT);
+  const length = beginning.indexOf(isCdata ? "]]>" : "<");
+  const isWhole = length >= 0 && (isCdata || text.startsWith("</", start + length));
+  return [start, isWhole ? start + length : start];
+}
+
+function trimmed(text: string, [from, to]: TextSpan): TextSpan {
+  const value = text.slice(from, to);
+  const start = from + value.length - value.trimStart().length;
+  return [start, Math.max(start, from + value.trimEnd().length)];
 }
 
 // --- pairs ----------------------------------------------------------------------------------------------------------

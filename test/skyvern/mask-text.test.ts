@@ -43,6 +43,14 @@ const SECRETS = [
   "password\\u003dS3cr3tM4rk7Q",
   "x&newline;password: S3cr3tM4rk7Q",
   "password=\\S3cr3tM4rk7Q",
+  "<Password>S3cr3tM4rk7Q</Password>",
+  '<wsse:Password Type="text">\n  <![CDATA[ S3cr3tM4rk7Q ]]></wsse:Password>',
+  "&lt;password&gt;S3cr3tM4rk7Q&lt;/password&gt;",
+  '<string name="secret">S3cr3tM4rk7Q</string>',
+  '<input type="hidden" name="csrf_token" value="S3cr3tM4rk7Q">',
+  "<input value='S3cr3tM4rk7Q' type='password'/>",
+  '<add key="ApiKey" value="S3cr3tM4rk7Q" />',
+  '<meta name="csrf-token" content="S3cr3tM4rk7Q">',
 ];
 
 const PIECES = [
