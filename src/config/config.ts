@@ -20,7 +20,7 @@ import { readYaml, type YamlFile } from "./yaml.ts";
 import { findKind, KINDS } from "../sinks/kinds.ts";
 import type { AlertSettings } from "../alerts/rules.ts";
 import type { Route } from "../domain/routing.ts";
-import { Secret } from "../platform/secret.ts";
+import { Secret, withoutName } from "../platform/secret.ts";
 import { DAY_MS, MINUTE_MS } from "../platform/time.ts";
 import { isInMemory, type DatabaseSettings } from "../store/address.ts";
 
@@ -157,7 +157,7 @@ function readTokenFile(settings: Settings | null, read: (path: string) => string
   if (database.kind !== "sqlite" || isInMemory(database)) return none;
   const file = `${database.path.replace(/\.db$/, "")}.token`;
   try {
-    const text = read(file).trim();
+    const text = withoutName(read(file).trim());
     if (/^[!-~]{16,}$/.test(text)) return { file, tokens: [new Secret(text)], faults: [] };
     return { ...none, faults: [{ where: file, message: "holds no token: delete it, and the next start makes one" }] };
   } catch (error) {

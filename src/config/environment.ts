@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { parseCidr } from "../net/networks.ts";
 import { LOG_LEVELS } from "../platform/log.ts";
-import { Secret } from "../platform/secret.ts";
+import { Secret, withoutName } from "../platform/secret.ts";
 import { KINDS } from "../sinks/kinds.ts";
 import type { DatabaseSettings } from "../store/address.ts";
 import { toFindings, wording, type Fault } from "./faults.ts";
@@ -95,7 +95,11 @@ export const EnvironmentSchema = z.object({
   FLY_APP_NAME: z.string().optional(),
   RELAY_TOKEN: list
     .refine((tokens) => tokens.every((token) => /^[!-~]+$/.test(token)), "must be printable ASCII without spaces")
-    .refine((tokens) => tokens.every((token) => token.length >= 16), "must have at least 16 characters, each token")
+    .transform((tokens) => tokens.map(withoutName))
+    .refine(
+      (tokens) => tokens.every((token) => token.length >= 16),
+      "must have at least 16 characters, each token without its name",
+    )
     .transform(toSecrets)
     .default([]),
   ALLOW_PRIVATE_NETWORKS: list.refine((texts) => texts.every((text) => parseCidr(text) !== null), network).default([]),

@@ -2,7 +2,7 @@ import { createHash, timingSafeEqual } from "node:crypto";
 import type { Context, MiddlewareHandler } from "hono";
 import type { Log } from "../platform/log.ts";
 import { createRateLimit, type RateLimit } from "../platform/rate-limit.ts";
-import type { Secret } from "../platform/secret.ts";
+import { withoutName, type Secret } from "../platform/secret.ts";
 import { problem } from "./problem.ts";
 
 /** How many wrong tokens of one address are answered as such; further ones only get the time to wait. */
@@ -78,9 +78,11 @@ const hashToken = (text: string): Buffer => createHash("sha256").update(text).di
 
 export const retryAfter = (waitMs: number): string => String(Math.ceil(waitMs / 1_000));
 
-/** The token of an `Authorization: Bearer …` header, or null. */
-export const parseBearer = (header: string | undefined): string | null =>
-  /^bearer +(\S+) *$/i.exec(header ?? "")?.[1] ?? null;
+/** The token of an `Authorization: Bearer …` header, or null. Its name may stand before it, as in RELAY_TOKEN. */
+export function parseBearer(header: string | undefined): string | null {
+  const token = /^bearer +(\S+) *$/i.exec(header ?? "")?.[1];
+  return token === undefined ? null : withoutName(token);
+}
 
 export const CLOSED = "Set RELAY_TOKEN to open the history API, the metrics and the web page.";
 

@@ -26,3 +26,6 @@ export const toComparableText = (value: unknown): string =>
     const given = this[key];
     return given instanceof Secret ? `secret ${given.reveal()}` : item;
   }) ?? "";
+
+/** A token without the name that may stand before it in RELAY_TOKEN: `ops:…`. */
+export const withoutName = (token: string): string => token.replace(/^[\w-]{1,40}:/, "");

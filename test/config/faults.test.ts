@@ -49,6 +49,12 @@ const variables: [name: string, env: Env, where: string, message: RegExp][] = [
     "RELAY_TOKEN",
     /at least 16 characters/,
   ],
+  [
+    "a token that can be guessed beside its name",
+    { RELAY_TOKEN: "operations:0123456789abcde" },
+    "RELAY_TOKEN",
+    /at least 16 characters, each token without its name/,
+  ],
   ["a token with a space", { RELAY_TOKEN: `${SECRET} ${SECRET}` }, "RELAY_TOKEN", /without spaces/],
   ["an unknown log level", { LOG_LEVEL: "loud" }, "LOG_LEVEL", /must be fatal, error, .* or silent/],
   ["a network that is none", { ALLOW_PRIVATE_NETWORKS: "10.0.0.0/8,10.0.0.0/99" }, "ALLOW_PRIVATE_NETWORKS", /CIDR/],

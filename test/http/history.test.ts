@@ -49,6 +49,15 @@ describe("the token", () => {
     expect(relay.log()).not.toContain("a-wrong-token");
   });
 
+  it("a token that has a name opens the history API with it and without it", async () => {
+    const relay = await anApp({ RELAY_TOKEN: `ops:${TOKEN},another-token-of-the-tests` });
+    const ask = async (token: string) => (await relay.get("/v1/runs", { authorization: `Bearer ${token}` })).status;
+    expect([await ask(TOKEN), await ask(`ops:${TOKEN}`), await ask("another-token-of-the-tests")]).toEqual([
+      200, 200, 200,
+    ]);
+    expect([await ask("ops:"), await ask("ops")]).toEqual([401, 401]);
+  });
+
   it.each(ADDRESSES)("%s without RELAY_TOKEN is answered 403, which names the variable", async (path) => {
     const relay = await anApp({ RELAY_TOKEN: undefined });
 

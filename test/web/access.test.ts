@@ -94,6 +94,13 @@ describe("the login", () => {
     await secure.close();
   });
 
+  test("a token that has a name logs in with it and without it", async () => {
+    const named = await aRelay({ env: { RELAY_TOKEN: `ops:${TOKEN}` } });
+    for (const token of [TOKEN, `ops:${TOKEN}`])
+      expect((await named.request("/", { headers: { cookie: await login(named, token) } })).status).toBe(200);
+    await named.close();
+  });
+
   test("a login with a wrong token says so and makes no session", async () => {
     const answer = await relay.request("/login", form({ token: `${TOKEN}x` }));
     expect(answer.status).toBe(401);
