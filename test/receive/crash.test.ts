@@ -92,10 +92,10 @@ it("a body that crashes settling is stored, others that came with it are accepte
 
   const unrecognized = { store, intake: createIntake(intaking), organizationOf: () => null, runtime, log };
   crashing = true;
-  expect(await rereadUnrecognized(unrecognized)).toBe(0);
+  expect(await rereadUnrecognized(unrecognized, new AbortController().signal)).toBe(0);
   expect(await store.run("tsk_2")).toBeNull();
   hasBug = false;
-  expect(await rereadUnrecognized(unrecognized)).toBe(1);
+  expect(await rereadUnrecognized(unrecognized, new AbortController().signal)).toBe(1);
   expect(await store.deliveries({ runId: "tsk_2" }, { limit: 10 })).toMatchObject([{ sink: "http", state: "pending" }]);
 });
 

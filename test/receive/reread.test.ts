@@ -1,10 +1,16 @@
 /** What was kept is read again at the next start: a newer release may understand it. */
 import { createHash } from "node:crypto";
 import { join } from "node:path";
-import { expect, it } from "vitest";
+import { expect, it, onTestFinished } from "vitest";
 import type { JsonObject } from "../../src/platform/json.ts";
+import { silentLog } from "../../src/platform/log.ts";
+import { rereadUnrecognized, type RereadDeps } from "../../src/receive/reread.ts";
+import type { IncomingReceipt } from "../../src/store/contract/receipts.ts";
+import { openSqlite } from "../../src/store/database.ts";
 import { openDatabase } from "../../src/store/open.ts";
+import { migrate } from "../../src/store/schema/migrate.ts";
 import { createSqlStore } from "../../src/store/sql-store.ts";
+import type { Store } from "../../src/store/store.ts";
 import { aFolder, anApp, type TestApp } from "../support/app.ts";
 import { FIXTURE_ORGANIZATION, fixtureBytes } from "../support/fixtures.ts";
 import { NOW } from "../support/runtime.ts";
@@ -17,26 +23,26 @@ const keep = (relay: TestApp, body: Buffer, id = "rcp_old"): Promise<void> => ke
 
 async function keepAll({ config: { database } }: TestApp, bodies: readonly Buffer[], idOf = receiptId): Promise<void> {
   const store = createSqlStore(await openDatabase(database, "beside"));
-  await store.accept(
-    bodies.map((body, i) => ({
-      receipt: {
-        id: idOf(i),
-        bodyHash: createHash("sha256").update(body).digest("hex"),
-        body,
-        source: "webhook",
-        channel: "billing",
-        labels: { customer: "42" },
-        keyName: "SKYVERN_API_KEY[1]",
-        sentAt: null,
-        reportedStatus: null,
-        receivedAt: EARLIER,
-        note: "not understood then",
-      },
-      run: null,
-    })),
-  );
+  await store.accept(bodies.map((body, i) => unrecognized(idOf(i), body)));
   await store.close();
 }
+
+const unrecognized = (id: string, body: Buffer, receivedAt = EARLIER): IncomingReceipt => ({
+  receipt: {
+    id,
+    bodyHash: createHash("sha256").update(body).digest("hex"),
+    body,
+    source: "webhook",
+    channel: "billing",
+    labels: { customer: "42" },
+    keyName: "SKYVERN_API_KEY[1]",
+    sentAt: null,
+    reportedStatus: null,
+    receivedAt,
+    note: "not understood then",
+  },
+  run: null,
+});
 
 /** Two relays, one after the other, on one database. */
 async function afterRestart(prepare: (relay: TestApp) => Promise<void>, standIns: readonly "http"[] = ["http"]) {
@@ -109,6 +115,48 @@ it("every body is reread, and listed page by page, however many there are", asyn
 
 const aBodyOf = (id: string): string => JSON.stringify({ run_id: id, status: "completed" });
 const receiptId = (i: number): string => `rcp_${String(i).padStart(5, "0")}`;
+
+it("what arrives while bodies are reread keeps none of them from being reread", async () => {
+  const stored = Array.from({ length: 1_200 }, (_, i) => receiptId(i));
+  const reread = await rereadAll(stored, async (n, store) => {
+    if (n === 0) await store.accept(Array.from({ length: 5 }, (_, i) => aReceipt(2_000 + i)));
+  });
+  expect(reread).toEqual(stored);
+});
+
+it("a relay that stops rereads no further", async () => {
+  const stopping = new AbortController();
+  const stored = Array.from({ length: 5 }, (_, i) => receiptId(i));
+  expect(await rereadAll(stored, (n) => void (n === 1 && stopping.abort()), stopping.signal)).toEqual([
+    receiptId(0),
+    receiptId(1),
+  ]);
+});
+
+/** The ids of what is reread, in order. `during` is called at each, with its number from 0. */
+async function rereadAll(
+  stored: readonly string[],
+  during: (n: number, store: Store) => void | Promise<void>,
+  signal = new AbortController().signal,
+): Promise<string[]> {
+  const database = openSqlite(":memory:", { exclusive: true });
+  await migrate(database);
+  const store = createSqlStore(database);
+  onTestFinished(() => store.close());
+  await store.accept(stored.map((_, i) => aReceipt(i)));
+  const seen: string[] = [];
+  const intake: RereadDeps["intake"] = {
+    reread: async ({ receiptId: id }) => {
+      await during(seen.push(id) - 1, store);
+      return { kind: "unchanged" };
+    },
+  };
+  const deps = { store, intake, organizationOf: () => null, runtime: { now: () => NOW }, log: silentLog };
+  await rereadUnrecognized(deps, signal);
+  return seen;
+}
+
+const aReceipt = (i: number): IncomingReceipt => unrecognized(receiptId(i), Buffer.from(`[${i}]`), EARLIER + i);
 
 it.each([
   ["is not JSON", Buffer.from("{")],

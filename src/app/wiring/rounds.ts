@@ -66,7 +66,7 @@ export function createRounds(
     : null;
   return {
     reread: async () => {
-      const understood = await rereadUnrecognized(receiving.rereading);
+      const understood = await rereadUnrecognized(receiving.rereading, signal);
       if (understood > 0) nudge();
       return understood;
     },
