@@ -7,12 +7,18 @@ import { EXIT, type AddCommand, type Shell } from "./command.ts";
 import { bar, progressLine } from "./progress.ts";
 
 export const addMigrate: AddCommand = ({ command, configured, shell }) =>
-  command("migrate", "create or migrate the database; `serve` does so by itself at its start").action(
-    configured((config) => migrateCommand(config, shell)),
-  );
+  command("migrate", "create or migrate the database; `serve` does so by itself at its start")
+    .option("--json", "machine-readable")
+    .action(configured((config, options: MigrateOptions) => migrateCommand(options, config, shell)));
+
+/** As commander reads them. */
+export interface MigrateOptions {
+  json?: boolean;
+}
 
 /** Resolves with the exit code. */
 async function migrateCommand(
+  { json = false }: MigrateOptions,
   { database: settings }: Pick<Config, "database">,
   shell: Pick<Shell, "stdout" | "stderr" | "terminal">,
 ): Promise<number> {
@@ -23,9 +29,13 @@ async function migrateCommand(
       const before = await readVersion(database);
       await migrate(database, (version) => line.show(`${bar(version, SCHEMA_VERSION)} from version ${version}`));
       line.clear();
+      const address = describeDatabase(settings);
       const done =
         before === SCHEMA_VERSION ? "has" : before === 0 ? "was created with" : `was brought from ${before} to`;
-      shell.stdout(`${describeDatabase(settings)} ${done} schema version ${SCHEMA_VERSION}\n`);
+      const answer = json
+        ? JSON.stringify({ database: address, before, version: SCHEMA_VERSION })
+        : `${address} ${done} schema version ${SCHEMA_VERSION}`;
+      shell.stdout(`${answer}\n`);
       return EXIT.done;
     } finally {
       await database.close();

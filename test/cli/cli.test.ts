@@ -67,6 +67,12 @@ describe("usage", () => {
     expect(stderr).toContain("unknown option '--no-such-option'");
   });
 
+  it.each(["why", "open", "redeliver"])("the command %s refuses an empty run id as wrong usage", async (command) => {
+    const { code, stdout, stderr } = await run([command, ""], { SKYVERN_API_KEY: KEY });
+    expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+    expect(stderr).toContain("is invalid for argument 'run_id'. It is empty.");
+  });
+
   it.each([
     [["sevre"]],
     [["serve", "--prot", "1"]],

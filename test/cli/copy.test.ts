@@ -6,7 +6,7 @@ import { runCli } from "../../src/cli/cli.ts";
 import { CLOSED } from "../../src/deliver/circuit-breaker.ts";
 import { COPIED_TABLES } from "../../src/store/sqlite-to-postgres.ts";
 import { openSqlite } from "../../src/store/database.ts";
-import { migrate } from "../../src/store/schema/migrate.ts";
+import { migrate, SCHEMA_VERSION } from "../../src/store/schema/migrate.ts";
 import { openPostgres } from "../../src/store/postgres/postgres.ts";
 import { createSqlStore } from "../../src/store/sql-store.ts";
 import type { Store } from "../../src/store/store.ts";
@@ -173,6 +173,13 @@ describe("migrate", () => {
   it("migrate shows how far it has come where there is a terminal", async () => {
     const env = { DATABASE_URL: `sqlite:${join(aFolder(), "relay.db")}`, SKYVERN_API_KEY: "key" };
     expect((await cli(["migrate"], env)).err).toBe(`\r[${"-".repeat(30)}] from version 0\u001B[K\r\u001B[K`);
+  });
+
+  it("migrate says with --json from which version it came", async () => {
+    const path = join(aFolder(), "relay.db");
+    const env = { DATABASE_URL: `sqlite:${path}`, SKYVERN_API_KEY: "key" };
+    const { out } = await cli(["migrate", "--json"], env);
+    expect(JSON.parse(out)).toEqual({ database: path, before: 0, version: SCHEMA_VERSION });
   });
 
   it("migrate creates a database of either kind or leaves it as it is, and says so", async () => {
