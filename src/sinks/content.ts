@@ -210,7 +210,10 @@ function describeFailure({ failure, status, blocks, finished_at }: Report, most:
     .slice(0, MAX_CODES)
     .filter((category) => category !== "UNKNOWN" && saidByNoCode(category, rest.codes.slice(0, MAX_CODES)));
   const said = { ...rest, categories: known, reason: cut(reason ?? (isOvercome ? "" : NO_REASON), most), isOvercome };
-  if (isOvercome) return { ...said, title: "Errors on the way", at: null };
+  if (isOvercome) {
+    const isTelling = said.reason !== "" || [rest.codes, known, rest.errors].some((list) => list.length > 0);
+    return isTelling ? { ...said, title: "Errors on the way", at: null } : null;
+  }
   const at = place === null ? null : `${label} at ${place}`;
   return { ...said, title: at ?? WHY, at };
 }

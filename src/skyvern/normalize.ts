@@ -197,7 +197,7 @@ function toFailure(payload: Payload): Failure | null {
   const failure: Failure = {
     reason: cleanText(payload.failure_reason),
     codes: [...new Set(codes)],
-    categories: (payload.failure_category ?? []).flatMap((row) => (row ? [clean(row.category)] : [])),
+    categories: (payload.failure_category ?? []).flatMap((row) => cleanText(row?.category) ?? []),
     errors,
   };
   const silent = failure.reason === null && errors.length === 0 && failure.categories.length === 0;

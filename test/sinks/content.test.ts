@@ -335,6 +335,12 @@ it.each([
   },
 );
 
+it("a completed run of which only the category UNKNOWN is said had no errors that a message could tell", () => {
+  const failure = { ...FAILURE, reason: null, codes: [], errors: [], categories: ["UNKNOWN"] };
+  for (const words of Object.values(readers({ status: "completed", failure })))
+    expect(words).not.toContain("Errors on");
+});
+
 it("a failure of thousands of codes and categories is read at once", () => {
   const codes = Array.from({ length: 3_000 }, (_, n) => `CODE_${n}`);
   const categories = [`${"LONG_".repeat(1_000_000)}X`, ...codes.map((code) => `OTHER_${code}`)];

@@ -148,6 +148,10 @@ describe("a run", () => {
     expect(runOf({ failure_reason: value, errors: value, failure_category: value }).failure).toBeNull();
   });
 
+  it.each([[""], [" "], [{ category: "" }], [5]])("a category %j says nothing", (category) => {
+    expect(runOf({ failure_reason: null, errors: null, failure_category: [category] }).failure).toBeNull();
+  });
+
   it.each([
     [
       {
