@@ -12,7 +12,15 @@
  */
 import { Named, type ReadName } from "./secret-names.ts";
 import { discard } from "../platform/memory/discard.ts";
-import { isPlaceholder, looksSecret, namesPlace, SECRET_FORMS, SECRET_FORMS_HINT, TEMPLATE } from "./secret-looks.ts";
+import {
+  isCode,
+  isPlaceholder,
+  looksSecret,
+  namesPlace,
+  SECRET_FORMS,
+  SECRET_FORMS_HINT,
+  TEMPLATE,
+} from "./secret-looks.ts";
 import { unwrap, WRAPPING_HINT } from "./unwrap.ts";
 
 export const REDACTED = "[redacted]";
@@ -391,7 +399,8 @@ const WRAPPED_BEGINNING = /^(?:&(?:#|[a-z]{2,7};)|%[0-9a-f]{2}|\\)/i;
 /** How much of a value is examined to judge it. */
 const MOST_JUDGED = 500;
 
-const isSecretValue = (value: string, flags: number): boolean => looksSecret(value, (flags & Named.password) !== 0);
+const isSecretValue = (value: string, flags: number): boolean =>
+  looksSecret(value, (flags & Named.password) !== 0) || ((flags & Named.code) !== 0 && isCode(value));
 
 const isBlank = (c: number): boolean => c === 0x20 || c === 0x09;
 /** `?`, `&`, `#`, `;` */

@@ -8,7 +8,7 @@
  */
 import { bareEnd, skipSpace, stringEnd } from "../platform/json.ts";
 import { HINT_IN_JSON, maskText, REDACTED } from "./mask-text.ts";
-import { looksSecret } from "./secret-looks.ts";
+import { isCode, looksSecret } from "./secret-looks.ts";
 import { createReadName, memoize, Named, type ReadName } from "./secret-names.ts";
 
 export { REDACTED };
@@ -36,6 +36,8 @@ const SUSPECT = 16;
 /** The same under the name of a password. */
 const SUSPECT_PASSWORD = 32;
 const SECRET = 64;
+/** Under the name of a one-time code: secret if it has the digits of one. */
+const CODE = 128;
 
 /** @param extraKeys `redact.keys` of relay.yaml: additional secret keys, matched as whole words of a key. */
 export function createRedact(extraKeys: readonly string[] = []): Redact {
@@ -89,7 +91,7 @@ function modeOfKey(key: string): Mode {
 function modeOfName(flags: number, around: Mode): Mode {
   if ((flags & Named.secret) === 0) return 0;
   if ((around & (PARAMETERS | PROXY | HEADERS)) !== 0) return SECRET;
-  return (flags & Named.password) === 0 ? SUSPECT : SUSPECT_PASSWORD;
+  return ((flags & Named.password) === 0 ? SUSPECT : SUSPECT_PASSWORD) | ((flags & Named.code) === 0 ? 0 : CODE);
 }
 
 /** A value that is replaced. */
@@ -210,7 +212,8 @@ class Walk {
       this.isJson &&=
         isNumber(text, start, end) || isWord(text, start, end, "true") || isWord(text, start, end, "false");
       const mode = this.#modeOf(text.charCodeAt(skipSpace(text, end)));
-      if ((mode & SECRET) !== 0) this.edits.push({ start, end, by: JSON.stringify(REDACTED) });
+      if ((mode & SECRET) !== 0 || ((mode & CODE) !== 0 && isCode(text.slice(start, end))))
+        this.edits.push({ start, end, by: JSON.stringify(REDACTED) });
       else if (key?.isValue === true) frame.pending = { start, end, value: text.slice(start, end) };
     }
     frame.count += 1;
@@ -346,6 +349,7 @@ function maskValue(given: string, mode: Mode, readers: NameReaders): string {
   if ((mode & SECRET) !== 0) return /^cred_\w+$/.test(value) ? value : REDACTED;
   if ((mode & (SUSPECT | SUSPECT_PASSWORD)) !== 0 && looksSecret(value, (mode & SUSPECT_PASSWORD) !== 0))
     return REDACTED;
+  if ((mode & CODE) !== 0 && isCode(value)) return REDACTED;
   if (/^\s*["{[]/.test(value) || (value.includes('"') && /[{[]/.test(value))) {
     const inner = scan(value, mode, readers);
     if (inner.isJson && /^\s*[{[]/.test(value)) return inner.text;

@@ -31,6 +31,9 @@ export function looksSecret(value: string, weak: boolean): boolean {
 
 const MOST_LOOKED_AT = 500;
 
+/** Whether it may be a one-time code. */
+export const isCode = (value: string): boolean => /^(?:\d{4,8}|\d{3}[ -]\d{3,4})$/.test(value);
+
 /** Whether something only stands for a secret. */
 export const isPlaceholder = (value: string): boolean => PLACEHOLDER.test(value);
 /** `{{ token }}` */

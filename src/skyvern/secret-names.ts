@@ -14,6 +14,8 @@ export const Named = {
   authorization: 16,
   /** `Cookie`: pairs, each of them a secret. */
   cookie: 32,
+  /** A one-time code, which has digits alone. */
+  code: 64,
 } as const;
 
 /** Unmistakable anywhere inside a name, once its separators are gone. Sources of expressions. */
@@ -88,6 +90,10 @@ const ABOUT_SECRETS =
 const QUERY_NAMES =
   /^(key|code|hash|awsaccesskeyid|googleaccessid|x-(amz|goog)-(credential|signature|security-token))$/i;
 
+/** Names of one-time codes: of a word, and joined. */
+const CODE_WORD = /_t?otp_/;
+const CODES = /onetime|verificationcode|securitycode|2fa|mfa/;
+
 const PASSWORDS = /passw|passphrase|passcode|pwd|secret/;
 
 /** The flags of {@link Named} for a name in any spelling. */
@@ -105,6 +111,7 @@ export function createReadName(extraKeys: readonly string[]): ReadName {
     const isExtra = extra.some((item) => words.includes(item.words) || joined === item.joined);
     if (isExtra || ((stems.test(joined) || singles.test(words)) && !ABOUT_SECRETS.test(words))) flags |= Named.secret;
     if ((flags & Named.secret) !== 0 && (isExtra || PASSWORDS.test(joined))) flags |= Named.password;
+    if ((flags & Named.secret) !== 0 && (CODE_WORD.test(words) || CODES.test(joined))) flags |= Named.code;
     if (words.endsWith("_headers_") || /(http|connect|request|response)headers$/.test(joined)) flags |= Named.headers;
     if (joined.endsWith("authorization")) flags |= Named.authorization;
     if (joined === "cookie" || joined === "setcookie" || joined === "cookies") flags |= Named.cookie;

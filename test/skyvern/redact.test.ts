@@ -193,6 +193,19 @@ describe("what is masked", () => {
     expect(text).toContain("h.example");
   });
 
+  it.each([
+    ['{"otp":"493817"}', '{"otp":"[redacted]"}'],
+    ['{"otp":493817}', '{"otp":"[redacted]"}'],
+    ['{"verificationCode":"493 817"}', '{"verificationCode":"[redacted]"}'],
+    ['{"name":"mfa_code","value":"4938"}', '{"name":"mfa_code","value":"[redacted]"}'],
+    ['{"a":"OTP: 493817."}', '{"a":"OTP: [redacted]."}'],
+    ['{"otp":"sent by SMS"}', '{"otp":"sent by SMS"}'],
+    ['{"otp_length":4938}', '{"otp_length":4938}'],
+    ['{"code":"493817","zip_code":"10827"}', '{"code":"493817","zip_code":"10827"}'],
+  ])("the mask hides one-time codes, and no other numbers: %s", (given, masked) => {
+    expect(redact(`{"output":${given}}`).text).toBe(`{"output":${masked}}`);
+  });
+
   it("the mask hides a secret behind a key that is written in escapes, or comes twice", () => {
     const { text } = redact(
       String.raw`{"\u0074otp_code":"SECRET","parameters":{"pass\u0077ord":"SECRET","password":"SECRET","password":"SECRET"}}`,
