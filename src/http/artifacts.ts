@@ -68,18 +68,11 @@ async function open(
   if (opened.kind === "unsatisfiable") return c.body(null, 416);
   if (opened.kind === "content") {
     const answer = await safeAnswer(opened.content, fileName(owner.run, key));
-    return withoutBodyOfHead(c, passOn(c, answer, { log, run_id: owner.run.run_id, artifact: key }));
+    return passOn(c, answer, { log, run_id: owner.run.run_id, artifact: key });
   }
   if (isPicture(owner, key)) return noPicture();
   const why = { reason: opened.reason, runUrl: links.run(owner.run.run_id) };
   return placeholder(c, key, why, opened.temporary ? 503 : 404);
-}
-
-/** A HEAD request reads no stream, and an unread stream would hold its connection. */
-async function withoutBodyOfHead(c: Context, answer: Response): Promise<Response> {
-  if (c.req.raw.method !== "HEAD") return answer;
-  await answer.body?.cancel();
-  return new Response(null, { status: answer.status, headers: answer.headers });
 }
 
 /** A page may have chosen the name, so it is cleaned: no direction characters, no path, no length beyond a header. */

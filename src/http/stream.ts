@@ -35,10 +35,15 @@ export function toStream(
 /**
  * An answer with an artifact's bytes as they come. When they break off, the log says so, and the reader's connection
  * ends, so that a part is not taken for the whole. The server itself would write the error behind the part, and its
- * trace to standard error.
+ * trace to standard error. A HEAD request reads no stream, and an unread stream would hold its connection.
  */
-export function passOn(c: Context, answer: Response, { log, ...ids }: PassedOn): Response {
+export async function passOn(c: Context, answer: Response, { log, ...ids }: PassedOn): Promise<Response> {
   if (answer.body === null) return answer;
+  const { status, headers } = answer;
+  if (c.req.raw.method === "HEAD") {
+    await answer.body.cancel().catch(() => {});
+    return new Response(null, { status, headers });
+  }
   const reader = answer.body.getReader();
   const body = new ReadableStream<Uint8Array>({
     pull: async (controller) => {
@@ -58,7 +63,7 @@ export function passOn(c: Context, answer: Response, { log, ...ids }: PassedOn):
     // What broke off cannot be canceled.
     cancel: (reason) => reader.cancel(reason).catch(() => {}),
   });
-  return new Response(body, { status: answer.status, headers: answer.headers });
+  return new Response(body, { status, headers });
 }
 
 interface PassedOn {

@@ -1,6 +1,9 @@
 /** What the links in messages open. */
+import { Hono } from "hono";
 import { describe, expect, it } from "vitest";
+import { passOn } from "../../src/http/stream.ts";
 import type { JsonObject } from "../../src/platform/json.ts";
+import { silentLog } from "../../src/platform/log.ts";
 import { systemRuntime } from "../../src/platform/runtime.ts";
 import { anApp, logIn, PUBLIC_URL, TOKEN, type AppOptions, type TestApp } from "../support/app.ts";
 import { fixtureBundle, fixtureBytes, fixtureJson, mutated } from "../support/fixtures.ts";
@@ -136,6 +139,15 @@ describe("a link in a message", () => {
     const { relay, shown } = await aRelayWith("workflow_run.completed");
     const answer = await relay.app.fetch(new Request(shown.screenshot_urls[0] ?? "", { method: "HEAD" }));
     expect([answer.status, answer.headers.get("content-type"), answer.body]).toEqual([200, "image/png", null]);
+  });
+
+  it("a HEAD request lets go of the artifact that it does not read", async () => {
+    let isHeld = true;
+    const bytes = new ReadableStream<Uint8Array>({ cancel: () => void (isHeld = false) });
+    const ids = { run_id: WORKFLOW, artifact: SCREENSHOT };
+    const app = new Hono().get("/", (c) => passOn(c, new Response(bytes), { log: silentLog, ...ids }));
+    const answer = await app.request("/", { method: "HEAD" });
+    expect([answer.status, answer.body, isHeld]).toEqual([200, null, false]);
   });
 
   it("a session of the web page opens an artifact without a signature, and a changed session opens nothing", async () => {
