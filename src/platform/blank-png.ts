@@ -6,7 +6,10 @@ const CHANNELS: Record<number, number> = { 0: 1, 2: 3, 3: 1, 4: 2, 6: 4 };
 /** Pixels. What is smaller is no screenshot. */
 const MIN_SIDE = 64;
 const MAX_UNPACKED = 32_000_000;
-/** A picture of one colour becomes a few hundredths of a per cent, so most others are not even unpacked. */
+/**
+ * Unpacked bytes for each byte of the file. Chromium packs a picture of one colour 650 times smaller, and the most that
+ * deflate reaches is 1032. Most other pictures stay far below this ratio, and are not even unpacked.
+ */
 const MIN_RATIO = 100;
 
 /**

@@ -107,14 +107,14 @@ const listField =
   (asItem: ReadField): ReadField =>
   (value) =>
     Array.isArray(value) ? value.map(asItem) : null;
-/** What says something outside of a list stands for a list of one. */
+/** A value that says something, and is not in a list, is read as a list of one. */
 const asList =
   (asItem: ReadField): ReadField =>
   (value) =>
     listField(asItem)(saysSomething(value) ? [value] : value);
 const saysSomething = (value: Json): boolean =>
   typeof value === "string" ? value.trim() !== "" : isJsonObject(value) && Object.keys(value).length > 0;
-/** Words in an object or a list are its JSON. */
+/** Of an object or a list in the place of words, its JSON is read. */
 const asWords: ReadField = (value) =>
   (Array.isArray(value) && value.length > 0) || (isJsonObject(value) && saysSomething(value))
     ? JSON.stringify(value)

@@ -18,7 +18,7 @@ import { stateBlock } from "./history/page-size.ts";
 import type { PruneStep, Pruned, RetentionStore } from "./contract/retention.ts";
 import type { Db } from "./tables.ts";
 
-/** Counting alone needs no transaction. */
+/** A dry run only counts, and needs no transaction. */
 export function pruneStore({ db }: Pick<Database, "db">, write: Write): RetentionStore {
   const step = (act: (change: MayChange, step: PruneStep) => Promise<Pruned>) => (given: PruneStep) =>
     given.dryRun ? act({ tx: db }, given) : write((change) => act(change, given));

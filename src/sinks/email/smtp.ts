@@ -238,7 +238,7 @@ export function outcomeOfSmtp(result: SmtpResult, context: SmtpContext): Outcome
   const refused = refusedBy(result);
   const settled = settledBy(result, context);
   const waiting = refused.filter((error) => !isRefusal(error)).map((error) => named(error, secrets));
-  // An error names the recipients that it concerns when it concerns all.
+  // An error has the answers of recipients only when the server refused them all.
   const isOfAll = result.kind === "accepted" || result.error.rejectedErrors !== undefined;
   const isSettled = isOfAll && waiting.length === 0;
   if (settled.accepted.length > 0 && isSettled) {

@@ -89,6 +89,7 @@ export interface NewDelivery {
 }
 
 export interface Accepted {
+  /** The id under which the receipt came. The same bytes again are counted at the first one, and have no row. */
   receiptId: string;
   reportedStatus: string | null;
   /** The length of the stored body: that of the received one would reveal how long its secrets are. */
