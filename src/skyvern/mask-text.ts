@@ -202,7 +202,8 @@ function findProxies(text: string, spans: Pick<Spans, "push">) {
 
 /** `<AccessToken>`, `<wsse:Password Type="text">`, `<input name="pin" …>`, with the CDATA section behind it. */
 const TAG = /<([A-Za-z][\w.:-]{0,79})(\s[^<>]{0,2000})?\/?>(?:\s{0,99}(<!\[CDATA\[))?/g;
-const ATTRIBUTE = /([\w:-]{1,40})\s{0,9}=\s{0,9}(?:"([^"]*)"|'([^']*)')/g;
+/** Its value in quotes, or without, as minified pages have it. */
+const ATTRIBUTE = /([\w:-]{1,40})\s{0,9}=\s{0,9}(?:"([^"]*)"|'([^']*)'|((?!&)[^\s"'`=<>\\]+))/g;
 /** Attributes that name what the element holds, and those that hold it. */
 const NAMING = /^(?:name|key|property|itemprop|http-equiv|type)$/i;
 const HOLDING = /^(?:value|content)$/i;
@@ -229,9 +230,9 @@ function readTag(tag: RegExpExecArray, readName: ReadName) {
   let flags = readName(name.slice(name.lastIndexOf(":") + 1));
   const values: TextSpan[] = [];
   for (const attribute of attributes.matchAll(ATTRIBUTE)) {
-    const [whole, key = "", double, single] = attribute;
-    const value = double ?? single ?? "";
-    const end = tag.index + 1 + name.length + attribute.index + whole.length - 1;
+    const [whole, key = "", double, single, bare] = attribute;
+    const value = double ?? single ?? bare ?? "";
+    const end = tag.index + 1 + name.length + attribute.index + whole.length - (bare === undefined ? 1 : 0);
     if (NAMING.test(key)) flags |= readName(value);
     else if (HOLDING.test(key)) values.push([end - value.length, end]);
   }

@@ -53,6 +53,7 @@ const SECRETS = [
   '<string name="secret">S3cr3tM4rk7Q</string>',
   '<input type="hidden" name="csrf_token" value="S3cr3tM4rk7Q">',
   "<input value='S3cr3tM4rk7Q' type='password'/>",
+  "<input name=csrf_token type=hidden value=S3cr3tM4rk7Q>",
   '<add key="ApiKey" value="S3cr3tM4rk7Q" />',
   '<meta name="csrf-token" content="S3cr3tM4rk7Q">',
 ];
