@@ -29,7 +29,8 @@ export function explainUnknownRun(runId: string, known: UnknownRun): string[] {
     `The relay does not know the run ${runId}.`,
     ...whyUnknown(known),
     ...(unread === null ? [] : [`${unread} GET /v1/receipts/unrecognized lists what was received.`]),
-    "Coverage (GET /v1/stats) counts the runs that only Skyvern has; `skyvern-relay backfill` fetches them.",
+    "Coverage (GET /v1/stats) counts the runs that only Skyvern has; `skyvern-relay backfill --since 7d` fetches " +
+      "those of a week.",
   ];
 }
 

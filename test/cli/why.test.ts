@@ -75,6 +75,8 @@ describe("why <run_id>", () => {
     expect(stderr).toContain("does not know the run tsk_0");
     expect(stderr).toContain("https://relay.example.com/webhook");
     expect(stderr).toContain("Coverage (GET /v1/stats)");
+    // The command does nothing without it.
+    expect(stderr.match(/skyvern-relay backfill(?! --since)/g)).toBeNull();
   });
 
   it("why --json of an unknown run is JSON all the same", async () => {
