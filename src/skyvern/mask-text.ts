@@ -200,8 +200,15 @@ function findProxies(text: string, spans: Pick<Spans, "push">) {
 
 // --- markup ----------------------------------------------------------------------------------------------------------
 
-/** `<AccessToken>`, `<wsse:Password Type="text">`, `<input name="pin" …>`, with the CDATA section behind it. */
-const TAG = /<([A-Za-z][\w.:-]{0,79})(\s[^<>]{0,2000})?\/?>(?:\s{0,99}(<!\[CDATA\[))?/g;
+/**
+ * `<AccessToken>`, `<wsse:Password Type="text">`, `<input name="pin" …>`, with the CDATA section behind it. A `>` in
+ * quotes does not end the tag, unless a quote was never closed.
+ */
+const TAG = new RegExp(
+  String.raw`<([A-Za-z][\w.:-]{0,79})(?:(\s(?:[^<>"']|"[^"<]{0,999}"|'[^'<]{0,999}'){0,2000})|(\s[^<>]{0,2000}))?` +
+    String.raw`\/?>(?:\s{0,99}(<!\[CDATA\[))?`,
+  "g",
+);
 /** Its value in quotes, or without, as minified pages have it. */
 const ATTRIBUTE = /([\w:-]{1,40})\s{0,9}=\s{0,9}(?:"([^"]*)"|'([^']*)'|((?!&)[^\s"'`=<>\\]+))/g;
 /** Attributes that name what the element holds, and those that hold it. */
@@ -216,7 +223,7 @@ function findInMarkup(text: string, { readName, byName }: MaskTextOptions, spans
   for (let tag = TAG.exec(text); tag !== null; tag = TAG.exec(text)) {
     const { flags, values } = readTag(tag, readName);
     if ((flags & Named.secret) === 0) continue;
-    for (const given of [...values, elementText(text, TAG.lastIndex, tag[3] !== undefined)]) {
+    for (const given of [...values, elementText(text, TAG.lastIndex, tag[4] !== undefined)]) {
       const [start, end] = trimmed(text, given);
       const value = text.slice(start, end);
       const isSecret = byName ? !isPlaceholder(value) : isSecretValue(value, flags);
@@ -226,13 +233,14 @@ function findInMarkup(text: string, { readName, byName }: MaskTextOptions, spans
 }
 
 function readTag(tag: RegExpExecArray, readName: ReadName) {
-  const [, name = "", attributes = ""] = tag;
+  const [, name = "", whole, cut] = tag;
+  const attributes = whole ?? cut ?? "";
   let flags = readName(name.slice(name.lastIndexOf(":") + 1));
   const values: TextSpan[] = [];
   for (const attribute of attributes.matchAll(ATTRIBUTE)) {
-    const [whole, key = "", double, single, bare] = attribute;
+    const [pair, key = "", double, single, bare] = attribute;
     const value = double ?? single ?? bare ?? "";
-    const end = tag.index + 1 + name.length + attribute.index + whole.length - (bare === undefined ? 1 : 0);
+    const end = tag.index + 1 + name.length + attribute.index + pair.length - (bare === undefined ? 1 : 0);
     if (NAMING.test(key)) flags |= readName(value);
     else if (HOLDING.test(key)) values.push([end - value.length, end]);
   }

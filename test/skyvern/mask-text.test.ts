@@ -54,6 +54,9 @@ const SECRETS = [
   '<input type="hidden" name="csrf_token" value="S3cr3tM4rk7Q">',
   "<input value='S3cr3tM4rk7Q' type='password'/>",
   "<input name=csrf_token type=hidden value=S3cr3tM4rk7Q>",
+  `<input data-x="a>b" data-y='c>d' name="csrf_token" value="S3cr3tM4rk7Q">`,
+  `<input title="it's" name="csrf_token" value="S3cr3tM4rk7Q"/>`,
+  `<input title="never closed name=csrf_token value=S3cr3tM4rk7Q>`,
   '<add key="ApiKey" value="S3cr3tM4rk7Q" />',
   '<meta name="csrf-token" content="S3cr3tM4rk7Q">',
 ];
