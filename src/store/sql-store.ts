@@ -106,6 +106,7 @@ const receiptOperations = ({ db, write }: Ways): ReceiptStore => ({
   accept: (items) => write((change) => acceptAll(change, items)),
   adopt: (receiptId, status, run, now) => write((change) => adopt(change, receiptId, status, run, now)),
   revise: (runId, decide, now) => write((change) => revise(change, runId, decide, now)),
+  receipt: async (id) => (await receiptRows(db).where("id", "=", id).execute()).map(receiptOfRow)[0] ?? null,
   receipts: async (runId) =>
     (await receiptRows(db).where("run_id", "=", runId).orderBy("received_at").orderBy("id").execute()).map(
       receiptOfRow,

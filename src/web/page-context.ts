@@ -26,7 +26,7 @@ import { cookieNameOf, createSessions, type Session, type Sessions } from "./log
 export interface WebDeps {
   assets: AssetTexts;
   store: Pick<RunStore, "run" | "runs" | "listItems" | "searchFault" | "changes" | "lastChange"> &
-    Pick<ReceiptStore, "receipts" | "unrecognizedReceipts" | "body"> &
+    Pick<ReceiptStore, "receipt" | "receipts" | "unrecognizedReceipts" | "body"> &
     Pick<DeliveryStore, "deliveries" | "attempts" | "redeliver" | "redeliverAll" | "redeliverable"> &
     Pick<StatsStore, "backlog" | "counts" | "runCounts" | "deliveryTimes"> &
     Pick<ReconcileStore, "listedRun">;

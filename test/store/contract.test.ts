@@ -137,6 +137,8 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
         { run_id: null, verdict: "unrecognized", note: "the body is not a JSON object" },
       ]);
       expect((await store.counts()).unrecognized).toBe(1);
+      expect(await store.receipt(arrival.receipt.id)).toMatchObject({ run_id: null, verdict: "unrecognized" });
+      expect(await store.receipt("rcp_other")).toBeNull();
     });
 
     it("the store adopts an unrecognized receipt once it is recognized, and only once", async () => {

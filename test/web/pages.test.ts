@@ -507,4 +507,16 @@ describe("sinks and unrecognized receipts", () => {
     expect(html).not.toContain("<script>alert");
     expect(await (await reader.get(`${path}/raw`)).text()).toBe('{"hello":"<script>alert(1)</script>"}');
   });
+
+  test("a receipt is shown under its run alone, and an unrecognized one under no run", async () => {
+    await relay.webhook(aTask());
+    await relay.webhook(aTask({ run_id: "tsk_2", task_id: "tsk_2" }));
+    await relay.webhook({ hello: "there" });
+    const [{ id = "" } = {}] = await relay.app.store.receipts("tsk_2");
+    const [{ id: odd = "" } = {}] = await relay.app.store.unrecognizedReceipts({ limit: 1 });
+    const statusOf = async (path: string) => (await reader.get(path)).status;
+    expect(await Promise.all([`/runs/tsk_2/receipts/${id}`, `/unrecognized/${odd}`].map(statusOf))).toEqual([200, 200]);
+    const elsewhere = [`/runs/tsk_v2_1/receipts/${id}`, `/unrecognized/${id}`, `/runs/tsk_2/receipts/${odd}`];
+    expect(await Promise.all(elsewhere.map(statusOf))).toEqual([404, 404, 404]);
+  });
 });

@@ -22,6 +22,8 @@ export interface ReceiptStore {
   ): Promise<boolean>;
   /** Writes a decision about a known run without a receipt. False when the run is not known or nothing was decided. */
   revise(runId: string, decide: (known: Known) => Decision | null, now: number): Promise<boolean>;
+  /** Null when it is not known. */
+  receipt(id: string): Promise<Receipt | null>;
   /** The receipts of a run, oldest first. */
   receipts(runId: string): Promise<Receipt[]>;
   /** Verified bodies that were not recognized as a run, newest first. */

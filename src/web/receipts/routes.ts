@@ -7,9 +7,8 @@ import { MAX_ROWS, unrecognizedPage, receiptPage } from "./pages.ts";
 
 export function mountReceipts({ web, deps: { store }, reading, show, notFound }: PageContext): void {
   const loadReceipt = async (runId: string | undefined, id: string) => {
-    const known =
-      runId === undefined ? await store.unrecognizedReceipts({ limit: 1_000 }) : await store.receipts(runId);
-    return known.find((receipt) => receipt.id === id) ?? null;
+    const receipt = await store.receipt(id);
+    return receipt?.run_id === (runId ?? null) ? receipt : null;
   };
   const gone = (c: Context<WebEnv>, runId: string | undefined) =>
     notFound(c, {
