@@ -59,14 +59,17 @@ import type { UpkeepStore } from "./contract/upkeep.ts";
 import type { Store } from "./store.ts";
 import { rebuildWords } from "./search/rebuild.ts";
 
-/**
- * Records of attempts share a transaction with all others of so long, ms. Nobody waits for one: the sink's slot is free
- * already, and delivery is at least once. Under load eight records share the commit that one had.
- */
-const RECORDS_REST_MS = 50;
+export interface SqlStoreOptions {
+  /**
+   * Records of attempts share a transaction with all others of so long, ms. Default 50; nothing for a test whose clock
+   * is its own. Nobody waits for one: the sink's slot is free already, and delivery is at least once. Under load eight
+   * records share the commit that one had.
+   */
+  recordsRestMs?: number;
+}
 
 /** Creates the Store over SQL. The database must be migrated. */
-export function createSqlStore(database: Database): Store {
+export function createSqlStore(database: Database, { recordsRestMs = 50 }: SqlStoreOptions = {}): Store {
   const { db } = database;
   const ring = new ChangeRing();
   const write = createWrite(database, (changes) => {
@@ -83,7 +86,7 @@ export function createSqlStore(database: Database): Store {
   return {
     ...receiptOperations(ways),
     ...runOperations(ways),
-    ...outboxOperations(ways),
+    ...outboxOperations(ways, recordsRestMs),
     ...deliveryOperations(ways),
     ...reconcileOperations(ways),
     ...statsOperations(ways),
@@ -135,12 +138,12 @@ function savingArtifacts(write: Write): RunStore["saveArtifacts"] {
   return (runId, known, followUpAt) => save({ runId, known, followUpAt });
 }
 
-const outboxOperations = ({ database, db, write }: Ways): OutboxStore => ({
+const outboxOperations = ({ database, db, write }: Ways, recordsRestMs: number): OutboxStore => ({
   claimDue: (queue, claim) => write(({ rows }) => claimDue(rows, queue, claim)),
   nextDue: (queue, now) => database.read((rows) => nextDue(rows, queue, now)),
   release: (ids, now) => write(({ tx }) => release(tx, ids, now)),
   record: grouped((attempts: readonly FinishedAttempt[]) => write((change) => recordAll(change, attempts)), {
-    restMs: RECORDS_REST_MS,
+    restMs: recordsRestMs,
   }),
   expire: (sink, createdBefore, reason) => write((change) => expire(change, sink, createdBefore, reason)),
   shiftDue: (byMs) =>

@@ -43,7 +43,7 @@ let runtime: Runtime;
 beforeEach(async () => {
   const database = openSqlite(":memory:", { exclusive: true });
   await migrate(database);
-  store = createSqlStore(database);
+  store = createSqlStore(database, { recordsRestMs: 0 });
   now = 1_000;
   runtime = { now: () => now, random: () => 0.5, sleep, newId: (prefix) => `${prefix}_x` };
 });

@@ -26,7 +26,7 @@ beforeEach(async () => {
   url = await newDatabase();
   databases = await Promise.all([1, 2].map(() => openPostgres(url)));
   fleets = [];
-  [a, b] = databases.map(createSqlStore) as [Store, Store];
+  [a, b] = databases.map((database) => createSqlStore(database)) as [Store, Store];
 });
 afterEach(async () => {
   await Promise.all(fleets.map((fleet) => fleet.leave()));
