@@ -57,7 +57,6 @@ export class Bodies {
     this.#checks ??= setInterval(() => this.#check(), CHECK_EVERY_MS);
     const body = await this.#pieces(c, limit, reading).catch((): Unread => "broken");
     this.#end(reading);
-    if (typeof body === "string") this.#release(reading);
     try {
       return await use(body);
     } finally {

@@ -3,6 +3,7 @@ import { createRoute, z, type OpenAPIHono } from "@hono/zod-openapi";
 import type { Context, MiddlewareHandler } from "hono";
 import { DELIVERY_STATES } from "../../domain/run.ts";
 import type { DeliveryStore } from "../../store/contract/deliveries.ts";
+import type { Page } from "../../store/contract/runs.ts";
 import { newDeliveryIds, redeliver, type RedeliverDeps } from "../../store/outbox/redeliver.ts";
 import { problem } from "../problem.ts";
 import {
@@ -16,11 +17,11 @@ import {
   problemAnswer,
   instant,
   jsonAnswer,
+  readPage,
   RunParams,
   security,
   someOf,
   texts,
-  writeCursor,
 } from "./schemas.ts";
 
 export interface DeliveriesDeps extends RedeliverDeps {
@@ -146,15 +147,10 @@ export function mountDeliveries(app: OpenAPIHono, deps: DeliveriesDeps): void {
   const { store, runtime } = deps;
 
   app.openapi(listDeliveries, async (c) => {
-    const { limit, cursor: after, run_id: runId, ...filter } = c.req.valid("query");
-    const rows = await store.deliveries(withoutUndefined({ ...filter, runId }), {
-      limit: limit + 1,
-      ...(after ? { after } : {}),
-    });
-    const page = rows.slice(0, limit);
-    const last = page.at(-1);
-    const next = rows.length > limit && last ? writeCursor({ at: last.created_at, id: last.id }) : null;
-    return c.json({ data: page.map(deliveryJson), next_cursor: next }, 200);
+    const { limit, cursor, run_id: runId, ...filter } = c.req.valid("query");
+    const read = (asked: Page) => store.deliveries(withoutUndefined({ ...filter, runId }), asked);
+    const { rows, next } = await readPage({ limit, cursor }, read, ({ created_at }) => created_at);
+    return c.json({ data: rows.map(deliveryJson), next_cursor: next }, 200);
   });
 
   app.openapi(redeliverRun, async (c) => {

@@ -1,5 +1,6 @@
 /** Receipts: what was not recognized, and the bytes of each. */
 import type { ReceiptStore } from "../../store/contract/receipts.ts";
+import type { Page } from "../../store/contract/runs.ts";
 import { createRoute, z, type OpenAPIHono } from "@hono/zod-openapi";
 import {
   badParameter,
@@ -7,16 +8,16 @@ import {
   problemAnswer,
   jsonAnswer,
   raw,
+  readPage,
   receiptJson,
   ReceiptSchema,
   ReceiptsQuery,
   RunParams,
   security,
-  writeCursor,
 } from "./schemas.ts";
 
 export interface ReceiptsDeps {
-  store: Pick<ReceiptStore, "receipts" | "unrecognizedReceipts" | "body">;
+  store: Pick<ReceiptStore, "receipt" | "unrecognizedReceipts" | "body">;
 }
 
 const getRaw = createRoute({
@@ -67,17 +68,14 @@ const getUnrecognizedRaw = createRoute({
 export function mountReceipts(app: OpenAPIHono, { store }: ReceiptsDeps): void {
   app.openapi(getRaw, async (c) => {
     const { run_id: runId, id } = c.req.valid("param");
-    const known = (await store.receipts(runId)).some((receipt) => receipt.id === id);
-    return raw(c, known ? await store.body(id) : null);
+    const receipt = await store.receipt(id);
+    return raw(c, receipt?.run_id === runId ? await store.body(id) : null);
   });
 
   app.openapi(listUnrecognized, async (c) => {
-    const { limit, cursor: after } = c.req.valid("query");
-    const receipts = await store.unrecognizedReceipts({ limit: limit + 1, ...(after ? { after } : {}) });
-    const page = receipts.slice(0, limit);
-    const last = page.at(-1);
-    const next = receipts.length > limit && last ? writeCursor({ at: last.received_at, id: last.id }) : null;
-    return c.json({ data: page.map(receiptJson), next_cursor: next }, 200);
+    const read = (asked: Page) => store.unrecognizedReceipts(asked);
+    const { rows, next } = await readPage(c.req.valid("query"), read, ({ received_at }) => received_at);
+    return c.json({ data: rows.map(receiptJson), next_cursor: next }, 200);
   });
 
   app.openapi(getUnrecognizedRaw, async (c) => raw(c, await store.body(c.req.valid("param").id)));

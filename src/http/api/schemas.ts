@@ -231,6 +231,19 @@ export const DeliveriesQuery = z.strictObject({
 export const writeCursor = ({ at, id }: { at: number; id: string }): string =>
   Buffer.from(JSON.stringify([at, id])).toString("base64url");
 
+/** One page of a list that is ordered by `timeOf` and id, and the cursor of the next page, null when there is none. */
+export async function readPage<Row extends { id: string }>(
+  { limit, cursor: after }: { limit: number; cursor?: Page["after"] | null | undefined },
+  read: (asked: Page) => Promise<Row[]>,
+  timeOf: (row: Row) => number,
+): Promise<{ rows: Row[]; next: string | null }> {
+  // One row more says whether there is a next page.
+  const found = await read({ limit: limit + 1, ...(after ? { after } : {}) });
+  const rows = found.slice(0, limit);
+  const last = rows.at(-1);
+  return { rows, next: found.length > limit && last ? writeCursor({ at: timeOf(last), id: last.id }) : null };
+}
+
 function readCursor(value: string): Page["after"] | null {
   try {
     const parsed = z.tuple([z.int(), z.string()]).safeParse(JSON.parse(Buffer.from(value, "base64url").toString()));
