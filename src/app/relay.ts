@@ -2,6 +2,7 @@ import { Hono } from "hono";
 import { compareConfigs } from "../config/changes.ts";
 import type { Config } from "../config/config.ts";
 import { addressOf, listen, type Listening } from "../http/listen.ts";
+import { refuseOtherMethods } from "../http/method-not-allowed.ts";
 import { mountMetrics } from "../http/probes.ts";
 import type { Log } from "../platform/log.ts";
 import { announce, collectProcess, createMetrics, watch, type Metrics } from "../telemetry/metrics.ts";
@@ -322,6 +323,7 @@ export class Relay {
   #metricsApp(): Hono {
     const app = new Hono();
     mountMetrics(app, this.#metrics);
+    refuseOtherMethods(app);
     return app;
   }
 }

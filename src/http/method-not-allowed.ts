@@ -2,12 +2,11 @@ import type { Env, Hono } from "hono";
 import { problem } from "./problem.ts";
 
 /**
- * Answers 405 with the `allow` header, at the addresses that an app has so far. `isMeant` selects some of them by the
- * paths given to the app. HEAD is answered wherever GET is.
+ * Answers 405 with the `allow` header, at each address that an app has so far. HEAD is answered wherever GET is.
  */
-export function refuseOtherMethods<E extends Env>(app: Hono<E>, isMeant: (path: string) => boolean = () => true): void {
+export function refuseOtherMethods<E extends Env>(app: Hono<E>): void {
   const byPath = Map.groupBy(
-    app.routes.filter(({ method, path }) => method !== "ALL" && isMeant(path)),
+    app.routes.filter(({ method }) => method !== "ALL"),
     ({ path }) => path,
   );
   for (const [path, routes] of byPath) {

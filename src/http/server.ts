@@ -25,9 +25,6 @@ export interface ServerDeps {
   pages(app: OpenAPIHono<BlankEnv>): void;
 }
 
-/** Mounted beside the history API. */
-const MACHINES = new Set(["/healthz", "/readyz", "/metrics", "/openapi.json"]);
-
 /** All addresses of the relay. A trailing slash makes no difference, because Skyvern follows no redirect. */
 export function createHttp(deps: ServerDeps): OpenAPIHono<BlankEnv> {
   const app = new OpenAPIHono<BlankEnv>({ strict: false });
@@ -58,6 +55,6 @@ export function createHttp(deps: ServerDeps): OpenAPIHono<BlankEnv> {
   // Built once, because building it adds to the registry of routes.
   let document: ReturnType<typeof openapi> | null = null;
   app.get("/openapi.json", (c) => c.json((document ??= openapi(app))));
-  refuseOtherMethods(app, (path) => MACHINES.has(path));
+  refuseOtherMethods(app);
   return app;
 }

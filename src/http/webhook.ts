@@ -39,7 +39,6 @@ export function mountWebhook(app: Hono, deps: WebhookDeps): void {
   const bodies = new Bodies(deps.inFlightLimit);
   app.post(path, (c) => answer(c, c.req.param("channel") ?? null, deps, bodies));
   app.post("/", (c) => answer(c, null, deps, bodies));
-  app.all(path, (c) => c.json({ error: "send the webhook by POST" }, 405, { allow: "POST" }));
 }
 
 async function answer(c: Context, channel: string | null, deps: WebhookDeps, bodies: Bodies): Promise<Response> {

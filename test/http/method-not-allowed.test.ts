@@ -1,5 +1,6 @@
 import { expect, it } from "vitest";
 import { anApp, TOKEN, type TestApp } from "../support/app.ts";
+import { fixtureBytes } from "../support/fixtures.ts";
 
 const ask = (relay: TestApp, method: string, path: string, authorization = `Bearer ${TOKEN}`) =>
   relay.app.fetch(
@@ -27,9 +28,17 @@ it.each([
   ["/openapi.json", "GET, HEAD"],
   ["/metrics", "GET, HEAD"],
   ["/healthz", "GET, HEAD"],
+  ["/", "POST, GET, HEAD"],
+  ["/webhook/billing", "POST"],
+  ["/login", "GET, HEAD, POST"],
+  ["/sinks", "GET, HEAD"],
+  ["/runs/tsk_1", "GET, HEAD"],
+  ["/runs/tsk_1/redeliver", "POST"],
+  ["/artifacts/tsk_1/a_1", "GET, HEAD"],
 ])("%s answers any other method 405, and says in allow what there is", async (path, allow) => {
   const relay = await anApp();
-  for (const method of ["PUT", "DELETE", "PATCH", "OPTIONS", allow === "POST" ? "GET" : "POST"]) {
+  for (const method of ["PUT", "DELETE", "PATCH", "OPTIONS", "GET", "POST"]) {
+    if (allow.split(", ").includes(method)) continue;
     const answer = await ask(relay, method, path);
     expect([answer.status, answer.headers.get("allow")], method).toEqual([405, allow]);
     expect(answer.headers.get("content-type")).toBe("application/problem+json");
@@ -44,8 +53,17 @@ it("a client without a token learns of no method", async () => {
 
 it("an unknown address is answered 404, whatever the method", async () => {
   const relay = await anApp();
-  for (const method of ["GET", "POST", "DELETE"])
-    expect((await ask(relay, method, "/v1/nothing")).status, method).toBe(404);
+  for (const path of ["/v1/nothing", "/nothing", "/runs/tsk_1/nothing"])
+    for (const method of ["GET", "POST", "DELETE"])
+      expect((await ask(relay, method, path)).status, `${method} ${path}`).toBe(404);
+});
+
+it("a client without a token learns of no run: each has the same methods, stored or not", async () => {
+  const relay = await anApp();
+  await relay.webhook(fixtureBytes("task_v1.completed"));
+  const { data } = await relay.read<{ data: { run_id: string }[] }>("/v1/runs");
+  const answers = ["tsk_0", data[0]?.run_id].map(async (id) => (await ask(relay, "PUT", `/runs/${id}`, "")).text());
+  expect(new Set(await Promise.all(answers)).size).toBe(1);
 });
 
 it.each(["/v1/runs", "/v1/runs.csv", "/v1/stats", "/v1/events", "/openapi.json", "/metrics", "/healthz"])(

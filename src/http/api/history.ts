@@ -1,5 +1,4 @@
 import { OpenAPIHono } from "@hono/zod-openapi";
-import { refuseOtherMethods } from "../method-not-allowed.ts";
 import { problem } from "../problem.ts";
 import { mountDeliveries, type DeliveriesDeps } from "./deliveries.ts";
 import { mountEvents, type EventsDeps } from "./events.ts";
@@ -42,7 +41,6 @@ export function createHistory(deps: HistoryDeps): OpenAPIHono {
   mountSinks(app, deps);
   mountStatistics(app, deps);
   mountEvents(app, deps);
-  refuseOtherMethods(app);
 
   return app;
 }
