@@ -4,6 +4,7 @@ import { RoutesSchema } from "../../src/config/routes.ts";
 import { fits, match } from "../../src/domain/routing.ts";
 import type { Failure, Run } from "../../src/domain/run.ts";
 import { aRun as aTask } from "../support/a-run.ts";
+import { cpuMs } from "../support/cpu.ts";
 
 const NO_FAILURE: Failure = { reason: null, codes: [], categories: [], errors: [] };
 
@@ -207,8 +208,7 @@ describe("a wildcard", () => {
   it("a wildcard takes time in proportion to the value, not to the ways it could fit", () => {
     const url = "a".repeat(1_000_000);
     const patterns = [`${"*a".repeat(100)}*b`, `*${"a".repeat(100)}b*`, `*b${"a".repeat(100)}*`, "*a*a*a*a*a*a*a*a*b*"];
-    const began = performance.now();
-    for (const pattern of patterns) expect(fits(pattern, url)).toBe(false);
-    expect(performance.now() - began).toBeLessThan(2_000);
+    const fitting = (): void => patterns.forEach((pattern) => expect(fits(pattern, url)).toBe(false));
+    expect(cpuMs(fitting)).toBeLessThan(2_000);
   });
 });

@@ -6,6 +6,7 @@ import { buildContent } from "../../src/sinks/content.ts";
 import { renderMail } from "../../src/sinks/email/render.ts";
 import { renderMessage, renderPlainMessage } from "../../src/sinks/slack/blocks.ts";
 import type { Job } from "../../src/sinks/sink.ts";
+import { cpuMs } from "../support/cpu.ts";
 import { aReport } from "./a-report.ts";
 
 const PICTURE = { file: "F1", cid: "picture@relay", caption: "a login page" };
@@ -344,9 +345,8 @@ it("a completed run of which only the category UNKNOWN is said had no errors tha
 it("a failure of thousands of codes and categories is read at once", () => {
   const codes = Array.from({ length: 3_000 }, (_, n) => `CODE_${n}`);
   const categories = [`${"LONG_".repeat(1_000_000)}X`, ...codes.map((code) => `OTHER_${code}`)];
-  const started = performance.now();
-  buildContent(aReport({ status: "failed", failure: { ...FAILURE, codes, categories } }), "result");
-  expect(performance.now() - started).toBeLessThan(1_000);
+  const report = aReport({ status: "failed", failure: { ...FAILURE, codes, categories } });
+  expect(cpuMs(() => buildContent(report, "result"))).toBeLessThan(1_000);
 });
 
 it("a summary and files take room from the output, which keeps some", () => {

@@ -8,6 +8,7 @@ import {
   type Section,
 } from "../../src/sinks/readable-output.ts";
 import { fitLines } from "../../src/sinks/fit-lines.ts";
+import { cpuMs } from "../support/cpu.ts";
 import { CORPUS, httpValue, loopValue, taskValue } from "./output-corpus.ts";
 
 const read = (output: Json, kind: "task" | "workflow" = "workflow") =>
@@ -191,10 +192,11 @@ describe("a page in an HTTP answer", () => {
     const hostile = ["<script>", "<!--", "<a '", '<a "', "<![CDATA[", "<p", "<", "</title", "&#", "<a \"'>"];
     hostile.push('<a ">"', "<a \"'>'\"", '<p a="" ', " a", ' a="', "<q b='' />");
     for (const text of hostile) {
-      const started = performance.now();
-      read({ a_output: httpValue(`<html>${text.repeat(1_000_000 / text.length)}</html>`) });
-      read({ a_output: httpValue(`<?xml version="1.0"?><q ${text.repeat(1_000_000 / text.length)}/>`) });
-      expect(performance.now() - started).toBeLessThan(1_000);
+      const reading = (): void => {
+        read({ a_output: httpValue(`<html>${text.repeat(1_000_000 / text.length)}</html>`) });
+        read({ a_output: httpValue(`<?xml version="1.0"?><q ${text.repeat(1_000_000 / text.length)}/>`) });
+      };
+      expect(cpuMs(reading)).toBeLessThan(1_000);
     }
   });
 });

@@ -1,6 +1,7 @@
 import { expect } from "vitest";
+import { cpuMs } from "./cpu.ts";
 
-/** Times that each size is measured: the machine's other work only ever makes one slower. */
+/** Times that each size is measured: collecting garbage only ever makes one slower. */
 const ROUNDS = 3;
 const SMALL = 50_000;
 /** Quadratic work takes 256 times as long, linear work 16 times. */
@@ -18,10 +19,10 @@ export function expectLinear(piece: string, work: (text: string) => unknown): vo
 
 function fastest(text: string, work: (text: string) => unknown): number {
   let best = Infinity;
-  for (let i = 0; i < ROUNDS; i += 1) {
-    const from = performance.now();
-    work(text);
-    best = Math.min(best, performance.now() - from);
-  }
+  for (let i = 0; i < ROUNDS; i += 1)
+    best = Math.min(
+      best,
+      cpuMs(() => work(text)),
+    );
   return best;
 }
