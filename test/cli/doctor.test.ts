@@ -1,7 +1,7 @@
 /** `skyvern-relay doctor`: a relay that is well, and one thing wrong with it at a time. */
 import { chmodSync, closeSync, openSync, rmSync, writeFileSync, writeSync } from "node:fs";
 import { createServer as createHttpServer, type RequestListener } from "node:http";
-import { createServer, type AddressInfo } from "node:net";
+import type { AddressInfo } from "node:net";
 import { dirname, join } from "node:path";
 import Sqlite from "better-sqlite3";
 import { describe, expect, it, onTestFinished } from "vitest";
@@ -14,6 +14,7 @@ import { startSmtp, type SmtpStandInOptions } from "../../src/stand-ins/smtp.ts"
 import { systemRuntime } from "../../src/platform/runtime.ts";
 import { aFolder, anApp } from "../support/app.ts";
 import { FIXTURE_KEY, fixtureBytes } from "../support/fixtures.ts";
+import { aFreePort } from "../support/free-port.ts";
 
 const SINK_SECRET = `whsec_${Buffer.alloc(32, 9).toString("base64")}`;
 const PASSWORD = "hunter2-hunter2";
@@ -67,7 +68,7 @@ async function doctor(world: World, options: DoctorOptions = { json: true }) {
   const smtp = await startSmtp(world.smtp);
   const http = await startHttpSink({ secret: SINK_SECRET });
   for (const standIn of [skyvern, slack, smtp, http]) onTestFinished(() => standIn.close());
-  const port = await freePort();
+  const port = await aFreePort();
   const env: Record<string, string | undefined> = {
     RELAY_CONFIG: "",
     SKYVERN_API_KEY: FIXTURE_KEY,
@@ -107,14 +108,6 @@ async function doctor(world: World, options: DoctorOptions = { json: true }) {
   const sent = slack.messages().length + smtp.messages.length + http.requests.length;
   const read = () => JSON.parse(stdout) as { ok: boolean; faults: number; warnings: number; checks: Finding[] };
   return { code, stdout, stderr, read, sent, slack, smtp, http, port };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise<void>((resolve) => server.close(() => resolve()));
-  return port;
 }
 
 /** A server on loopback that answers so; closed when the test ends. */
@@ -329,7 +322,7 @@ const faults: Case[] = [
   },
   {
     name: "a base URL where nobody answers",
-    wrong: async (world) => (world.env["SKYVERN_BASE_URL"] = `http://127.0.0.1:${await freePort()}`),
+    wrong: async (world) => (world.env["SKYVERN_BASE_URL"] = `http://127.0.0.1:${await aFreePort()}`),
     check: "base URL",
     found: /did not answer.*ECONNREFUSED/,
     fix: /correct SKYVERN_BASE_URL/,
@@ -419,7 +412,7 @@ const faults: Case[] = [
   },
   {
     name: "nobody at PUBLIC_URL",
-    wrong: async (world) => (world.env["PUBLIC_URL"] = `http://127.0.0.1:${await freePort()}`),
+    wrong: async (world) => (world.env["PUBLIC_URL"] = `http://127.0.0.1:${await aFreePort()}`),
     check: "PUBLIC_URL reached",
     found: /connection was refused/,
     fix: /skyvern-relay send-test --url/,
@@ -637,7 +630,7 @@ const faults: Case[] = [
   },
   {
     name: "a mail server that is not there",
-    wrong: async (world) => (world.env["SMTP_URL"] = `smtp://127.0.0.1:${await freePort()}`),
+    wrong: async (world) => (world.env["SMTP_URL"] = `smtp://127.0.0.1:${await aFreePort()}`),
     check: "sink email",
     found: /could not be reached/,
     fix: /many hosts block ports 25 and 465/,
@@ -672,7 +665,7 @@ const faults: Case[] = [
   },
   {
     name: "an HTTP sink that does not run",
-    wrong: async (world) => (world.env["SINK_URL"] = `http://127.0.0.1:${await freePort()}/hook`),
+    wrong: async (world) => (world.env["SINK_URL"] = `http://127.0.0.1:${await aFreePort()}/hook`),
     check: "sink http",
     found: /connection was refused/,
     fix: /start the receiver/,

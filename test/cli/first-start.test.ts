@@ -11,6 +11,7 @@ import { runCli } from "../../src/cli/cli.ts";
 import { startSkyvern } from "../../src/stand-ins/skyvern.ts";
 import { aFolder } from "../support/app.ts";
 import { FIXTURE_KEY } from "../support/fixtures.ts";
+import { aFreePort } from "../support/free-port.ts";
 import { runProgram } from "../support/process.ts";
 import { until } from "../support/until.ts";
 
@@ -20,14 +21,6 @@ async function aSkyvern(): Promise<string> {
   const skyvern = await startSkyvern({ keys: [FIXTURE_KEY] });
   onTestFinished(() => skyvern.close());
   return skyvern.url;
-}
-
-async function aFreePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 /** `skyvern-relay` without a command, as a terminal has it. Ended when the test ends. */

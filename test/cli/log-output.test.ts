@@ -1,21 +1,13 @@
 /** A relay whose standard output takes nothing: a full disk, a reader that hangs, one that has gone. */
 import { spawn } from "node:child_process";
 import { closeSync, openSync } from "node:fs";
-import { createServer, type AddressInfo } from "node:net";
 import { fileURLToPath } from "node:url";
 import { expect, it, onTestFinished } from "vitest";
 import { aFolder } from "../support/app.ts";
+import { aFreePort } from "../support/free-port.ts";
 import { until } from "../support/until.ts";
 
 const MAIN = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
-
-async function aFreePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise<void>((resolve) => void server.close(() => resolve()));
-  return port;
-}
 
 async function aRelayWriting(stdout: number | "pipe") {
   const port = await aFreePort();

@@ -4,6 +4,7 @@ import { runCli } from "../../src/cli/cli.ts";
 import { aFolder, aListeningApp, anApp, PUBLIC_URL, TOKEN } from "../support/app.ts";
 import { runCommand } from "../support/command.ts";
 import { FIXTURE_KEY, mutated } from "../support/fixtures.ts";
+import { aFreePort } from "../support/free-port.ts";
 import { until } from "../support/until.ts";
 
 /** A relay on disk that has told an HTTP sink of a failed and a completed run, the failed one last. */
@@ -131,14 +132,13 @@ describe("tail", () => {
   });
 
   it("skyvern-relay tail waits for a relay that is not there, and goes on when it is", async () => {
-    const first = await aListeningApp();
-    await first.stop();
-    const { stdout, stderr } = tail([], { HOST: "127.0.0.1", PORT: String(first.port) });
+    const address = { HOST: "127.0.0.1", PORT: String(await aFreePort()) };
+    const { stdout, stderr } = tail([], address);
     await until("it says so", () => stderr().includes("does not answer (ECONNREFUSED); trying again"));
-    const second = await aListeningApp({ PORT: String(first.port) });
+    const relay = await aListeningApp(address);
     let n = 0;
     await until("it follows", async () => {
-      await second.webhook(aRun(`tsk_v2_${(n += 1)}`));
+      await relay.webhook(aRun(`tsk_v2_${(n += 1)}`));
       return stdout().includes("tsk_v2_");
     });
     expect(stderr().match(/does not answer/g)).toHaveLength(1);

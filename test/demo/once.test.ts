@@ -1,10 +1,10 @@
 import { expect, it } from "vitest";
 import { SINK_STAND_INS } from "../../src/stand-ins/sinks.ts";
-import { freePort } from "../support/postgres.ts";
+import { aFreePort } from "../support/free-port.ts";
 import { runProgram } from "../support/process.ts";
 
 it.each([
-  ["demo --once", ["demo", "--once", "--port", String(await freePort())]],
+  ["demo --once", ["demo", "--once", "--port", String(await aFreePort())]],
   ["demo --edge --once, inside workerd,", ["demo", "--edge", "--once"]],
 ])(
   "%s delivers every sample everywhere and ends with 0",

@@ -7,7 +7,8 @@ import { startSlack, type SlackFault } from "../../src/stand-ins/slack.ts";
 import { startSmtp } from "../../src/stand-ins/smtp.ts";
 import type { EgressOptions } from "../../src/net/egress.ts";
 import { deliverOne, type Ended } from "./support/pipeline.ts";
-import { aFreePort, aScriptedSmtp, aTcpServer, type SmtpMove, type SmtpStep } from "./support/servers.ts";
+import { aScriptedSmtp, aTcpServer, type SmtpMove, type SmtpStep } from "./support/servers.ts";
+import { aFreePort } from "../support/free-port.ts";
 
 const TIMEOUT_MS = 300;
 const LOCAL = [{ address: "127.0.0.1", family: 4 }];

@@ -17,13 +17,13 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import pg from "pg";
 import { migrate } from "../../src/store/schema/migrate.ts";
 import { openPostgres } from "../../src/store/postgres/postgres.ts";
+import { aFreePort } from "./free-port.ts";
 
 /** PostgreSQL does not run as root; every Linux has a user for nothing in particular. */
 const NOBODY = 65_534;
@@ -61,7 +61,7 @@ export async function startPostgres({
     ["-D", data, "-U", "relay", "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C"],
     options,
   );
-  const port = await freePort();
+  const port = await aFreePort();
   const settings = [
     "listen_addresses=127.0.0.1",
     `unix_socket_directories=`,
@@ -150,16 +150,6 @@ async function answering(url: string): Promise<void> {
       await delay(50);
     }
   }
-}
-
-export function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createServer();
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      server.close(() => resolve(address !== null && typeof address === "object" ? address.port : 0));
-    });
-  });
 }
 
 // --- shared by a test run -------------------------------------------------------------------------------------------

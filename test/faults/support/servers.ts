@@ -21,15 +21,6 @@ export async function aTcpServer(onConnection: (socket: Socket, n: number) => vo
   return (server.address() as AddressInfo).port;
 }
 
-/** A port of 127.0.0.1 on which nobody listens. */
-export async function aFreePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise<void>((resolve) => server.close(() => resolve()));
-  return port;
-}
-
 /** The steps of an SMTP conversation, in order. `text` is the reply after the mail's last dot. */
 export type SmtpStep = "greeting" | "ehlo" | "auth" | "mail" | "rcpt" | "data" | "text";
 
