@@ -6,8 +6,10 @@ export default defineConfig({
     exclude: ["test/edge/inside/**", "node_modules/**"],
     // By itself vitest leaves one of two cores idle.
     maxWorkers: 2,
-    testTimeout: 20_000,
-    hookTimeout: 60_000,
+    // What hangs is ended by them; what is only slow on a busy machine is not.
+    testTimeout: 60_000,
+    hookTimeout: 120_000,
+    expect: { poll: { timeout: 30_000 } },
     globalSetup: "test/support/global.ts",
   },
 });

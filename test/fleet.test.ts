@@ -22,7 +22,7 @@ const PACE = 4;
 
 it(
   "three relays together keep Slack's pace in a channel, and Slack refuses none of their messages",
-  { timeout: 90_000 },
+  { timeout: 180_000 },
   async () => {
     const slack = await startSlack({ messagesPerSecond: PACE, burst: 2 });
     const skyvern = await startSkyvern({ keys: [FIXTURE_KEY] });
@@ -82,7 +82,7 @@ it(
 
 it(
   "the delivery of a relay that is killed in an attempt is sent again by another relay within 20 s",
-  { timeout: 90_000 },
+  { timeout: 180_000 },
   async () => {
     const http = await startHttpSink({ answers: [{ hang: true }] });
     const skyvern = await startSkyvern({ keys: [FIXTURE_KEY] });

@@ -30,7 +30,7 @@ describe.skipIf(CHROMIUM === undefined)("a mail opened without a network", { tim
       headless: true,
       args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
     });
-  }, 60_000);
+  });
   afterAll(() => browser?.close());
 
   const screenshot = async (): Promise<Buffer> => {

@@ -39,7 +39,7 @@ describe.skipIf(!hasBrowser)("in a browser", { timeout: 120_000 }, () => {
     const before = relay.crmRequests();
     await page.getByRole("button", { name: "Redeliver to crm" }).click();
     await page.getByText("Queued again for 1 sink.").waitFor();
-    await expect.poll(relay.crmRequests, { timeout: 10_000 }).toBe(before + 1);
+    await expect.poll(relay.crmRequests).toBe(before + 1);
     await page.getByRole("button", { name: "Refresh artifacts" }).click();
     await page.getByText(/Skyvern was asked again and lists \d+ artifacts\./).waitFor();
     const app = page.getByRole("link", { name: "Open in Skyvern" });
@@ -232,7 +232,7 @@ describe.skipIf(!hasBrowser)("in a browser", { timeout: 120_000 }, () => {
     await page.getByRole("button", { name: /^Send again to / }).click();
     await page.getByText("Queued again for").waitFor();
     await page.getByText("Reload to see the result.").waitFor();
-    await expect.poll(relay.crmRequests, { timeout: 10_000 }).toBeGreaterThan(before);
+    await expect.poll(relay.crmRequests).toBeGreaterThan(before);
     expect(await page.locator("time").first().textContent()).toMatch(/^\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)? UTC$/);
     await page.getByRole("button", { name: "Refresh artifacts" }).click();
     await page.getByText("Skyvern was asked again").waitFor();

@@ -84,7 +84,7 @@ export function aReader(): Reader {
         args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
       }),
     ]);
-  }, 60_000);
+  });
   afterAll(async () => {
     await browser?.close();
     await relay?.close();

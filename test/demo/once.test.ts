@@ -15,5 +15,5 @@ it.each([
     if (args.includes("--port")) expect(stdout).toContain(`http://localhost:${port}`);
     expect(code).toBe(0);
   },
-  60_000,
+  180_000,
 );

@@ -65,7 +65,6 @@ describe("what documents tell to run", () => {
         await Promise.all([skyvern.close(), sink.close()]);
       }
     },
-    60_000,
   );
 });
 

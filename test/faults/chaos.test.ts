@@ -23,7 +23,7 @@ const ROUNDS = amountOf("RELAY_FAULT_ROUNDS", 12);
 const ONCE = { slack: 1, mails: 1, messageIds: [expect.any(String)], requests: 1, webhookIds: [expect.any(String)] };
 
 // Three starts of a relay take a second, and on a busy machine many.
-describe("kill -9 at a step", { timeout: 60_000 }, () => {
+describe("kill -9 at a step", () => {
   it("kill -9 before the commit leaves nothing half-done, and the same webhook is taken as new", async () => {
     const world = await aWorld();
     const first = world.spawn();

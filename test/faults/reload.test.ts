@@ -108,18 +108,17 @@ it.each([
     };
     const load = Promise.all([sender(), sender()]);
     rewrite(folder, fileTo("b"));
-    await until("the file is taken up", () => logged("config.reloaded") === 1, 30_000);
+    await until("the file is taken up", () => logged("config.reloaded") === 1);
     const before = sent;
     await until("some came afterwards", () => sent > before + 10);
     over.abort();
     await load;
-    await until("all are told", () => new Set([...told(a), ...told(b)]).size === sent, 30_000);
+    await until("all are told", () => new Set([...told(a), ...told(b)]).size === sent);
     expect([...told(a), ...told(b)]).toHaveLength(sent);
     expect(a.requests.length).toBeGreaterThan(0);
     expect(b.requests.length).toBeGreaterThan(0);
     expect(relay.stdout()).toContain('"why":"file"');
   },
-  60_000,
 );
 
 it("a relay that reloads in the middle of 300 webhooks a second refuses none, and keeps none waiting for a second more", async () => {
@@ -149,7 +148,7 @@ it("a relay that reloads in the middle of 300 webhooks a second refuses none, an
     await until("webhooks come", () => answers.length > before + PER_SECOND);
     writeFileSync(path, fileTo(sink));
     relay.signal("SIGHUP");
-    await until("the file is taken up", () => logged("config.reloaded") === n + 1, 30_000);
+    await until("the file is taken up", () => logged("config.reloaded") === n + 1);
   }
   const before = answers.length;
   await until("webhooks come", () => answers.length > before + PER_SECOND);
@@ -157,18 +156,18 @@ it("a relay that reloads in the middle of 300 webhooks a second refuses none, an
   const all = await Promise.all(answers);
   expect(all.filter(({ status }) => status !== 200)).toEqual([]);
   expect(await slowest(answers)).toBeLessThan(slowestBefore + 1_000);
-  await until("all are told", () => new Set([...told(a), ...told(b)]).size === all.length, 30_000);
+  await until("all are told", () => new Set([...told(a), ...told(b)]).size === all.length);
   expect([...told(a), ...told(b)]).toHaveLength(all.length);
-}, 90_000);
+}, 120_000);
 
 it("a file that vanishes changes nothing and is logged; when it returns changed, it is loaded", async () => {
   const { path, relay, a, b, fileTo, logged } = await surroundings(plainly);
   unlinkSync(path);
-  await until("it is refused", () => logged("config.refused") === 1, 30_000);
+  await until("it is refused", () => logged("config.refused") === 1);
   await relay.webhook(aRun("tsk_1"));
   await until("a was told", () => a.requests.length === 1);
   writeFileSync(path, fileTo("b"));
-  await until("it is taken up", () => logged("config.reloaded") === 1, 30_000);
+  await until("it is taken up", () => logged("config.reloaded") === 1);
   await relay.webhook(aRun("tsk_2"));
   await until("b was told", () => b.requests.length === 1);
-}, 60_000);
+});

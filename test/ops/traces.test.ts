@@ -143,11 +143,11 @@ it("a collector that is down holds up nothing; spans are dropped and counted, an
     { OTEL_EXPORTER_OTLP_ENDPOINT: collector.url, ALLOW_PRIVATE_NETWORKS: undefined },
   );
   for (let n = 0; n < 3; n++) await relay.webhook(`{"run_id":"tsk_${n}","status":"completed"}`);
-  await until("the collector was tried", () => collector.requests.length > 0, 15_000);
+  await until("the collector was tried", () => collector.requests.length > 0);
   await until("it is counted", async () => {
     const headers = { authorization: `Bearer ${TOKEN}` };
     return /spans_dropped_total [1-9]/.test(await (await fetch(`${relay.url}/metrics`, { headers })).text());
   });
   await relay.stop();
   expect(relay.log().match(/traces\.rejected/g)).toHaveLength(1);
-}, 30_000);
+});

@@ -75,7 +75,7 @@ it("a relay without webhooks fills in the newest runs where there are more than 
   expect(await relay.app.fillHistory()).toMatchObject({ added: MAX_HISTORY, listed: count });
   expect((await relay.get("/v1/runs/tsk_10")).status).toBe(200);
   expect((await relay.get("/v1/runs/tsk_9")).status).toBe(404);
-}, 60_000);
+});
 
 it("a relay without webhooks delivers a run that ends after the start with its next two requests", async () => {
   const runtime = aRuntime();
@@ -153,7 +153,7 @@ it("a relay without webhooks keeps to its budget in every hour, and goes on when
   expect(times.length).toBeGreaterThan(700);
   const said = events(relay, "reconcile.round").find(({ level }) => level === "warn");
   expect(JSON.stringify(said)).toMatch(/budget of 720 requests an hour is spent/);
-}, 60_000);
+});
 
 it("a relay without webhooks makes some 370 of 3,600 requests in a quiet hour, also with the history of a busy week", async () => {
   const runtime = aRuntime();
@@ -169,7 +169,7 @@ it("a relay without webhooks makes some 370 of 3,600 requests in a quiet hour, a
   }
   // 173 runs in a day: a whole look is two pages.
   expect(skyvern.calls.length - before).toBe(360 + 6);
-}, 60_000);
+});
 
 it("a relay without webhooks says once that Skyvern refuses the key, and what to do", async () => {
   const runtime = aRuntime();

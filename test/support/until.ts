@@ -6,7 +6,7 @@ import { setTimeout as pause } from "node:timers/promises";
 export async function until<T>(
   what: string,
   ask: () => T | Promise<T>,
-  withinMs = 10_000,
+  withinMs = 30_000,
 ): Promise<Exclude<T, null | undefined | false>> {
   const giveUpAt = Date.now() + withinMs;
   for (;;) {

@@ -276,7 +276,7 @@ describe("any run at all", () => {
       }),
       { numRuns: 300 },
     );
-  }, 60_000);
+  });
 
   it("every run becomes a plain message and a reply in a thread that Slack accepts and that notify nobody", () => {
     fc.assert(
@@ -286,7 +286,7 @@ describe("any run at all", () => {
       }),
       { numRuns: 200 },
     );
-  }, 60_000);
+  });
 });
 
 /** What is wrong with a message, in words; empty when it can be sent and does nothing but be read. */
