@@ -243,14 +243,16 @@ describe("the loop", () => {
   });
 
   it("the worker never lets a sink that hangs hold up another one", async () => {
-    const hanging = aSink(
-      "slow",
-      (_job, signal) => new Promise((resolve) => signal.addEventListener("abort", () => resolve(RETRY))),
-    );
-    let count = 0;
     let seen = () => {};
     const all = new Promise<void>((resolve) => (seen = resolve));
-    const quick = aSink("ops", () => ((count += 1) === 5 && seen(), DELIVERED));
+    const look = () => {
+      if (quick.jobs.length === 5 && hanging.jobs.length === 2) seen();
+    };
+    const hanging = aSink("slow", (_job, signal) => {
+      look();
+      return new Promise((resolve) => signal.addEventListener("abort", () => resolve(RETRY)));
+    });
+    const quick = aSink("ops", () => (look(), DELIVERED));
     const worker = aWorker([hanging, quick]);
     for (let i = 0; i < 5; i += 1) {
       await accept(`dlv_s${i}`, "slow");

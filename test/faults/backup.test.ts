@@ -4,6 +4,7 @@
  */
 import { copyFileSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
 import Sqlite from "better-sqlite3";
 import { expect, it } from "vitest";
 import { aFolder } from "../support/app.ts";
@@ -12,35 +13,39 @@ import { runProgram } from "../support/process.ts";
 import { until } from "../support/until.ts";
 import { aWebhook, aWorld, drained, outbox, sendWebhook } from "./support/world.ts";
 
-const BEFORE = 60;
-const DURING = 60;
+const BEFORE = 40;
 const AT_ONCE = 4;
+/** At most 50 a second come during the backup, and fewer are told: some always wait. */
+const [REST_MS, PACE] = [80, 30];
 
 it("a backup made under load has every run settled before it, and a relay restored from it doubles no delivery", async () => {
-  const world = await aWorld();
+  const world = await aWorld(undefined, { pace: PACE });
   const relay = world.spawn();
   const { url } = await relay.started;
-  const send = async (ids: string[]): Promise<void> => {
-    const todo = [...ids];
+  const sent: string[] = [];
+  const sendWhile = async (isOn: () => boolean, restMs: number): Promise<void> => {
     const sender = async (): Promise<void> => {
-      for (let id = todo.shift(); id !== undefined; id = todo.shift()) {
+      while (isOn()) {
+        const id = `tsk_${String(sent.length).padStart(4, "0")}`;
+        sent.push(id);
         expect(await sendWebhook(url, aWebhook(world, id)), "a backup holds up no webhook").toBe(200);
+        await pause(restMs);
       }
     };
     await Promise.all(Array.from({ length: AT_ONCE }, sender));
   };
-  const idsFrom = (first: number, count: number): string[] =>
-    Array.from({ length: count }, (_, n) => `tsk_${String(first + n).padStart(4, "0")}`);
-  const before = idsFrom(0, BEFORE);
-  await send(before);
+  await sendWhile(() => sent.length < BEFORE, 0);
+  const before = [...sent];
 
-  const load = send(idsFrom(BEFORE, DURING));
+  let isOver = false;
+  const load = sendWhile(() => !isOver, REST_MS);
   const folder = aFolder();
   const backup = runProgram(["backup", "--to", join(folder, "backups"), "--verify", "--json"], {
     SKYVERN_API_KEY: FIXTURE_KEY,
     DATABASE_URL: `sqlite:${world.database}`,
   });
   const { code, stdout, stderr } = await backup.ended;
+  isOver = true;
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
   const made = JSON.parse(stdout) as { backup: string; pending: number; rows: Record<string, number> };
   const restored = join(folder, "restored", "relay.db");

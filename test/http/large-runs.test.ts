@@ -94,4 +94,4 @@ it("pages, exports and events of runs of 9 MB each fit into a small memory, and 
   }
   expect(told).toEqual(sent);
   expect((await get(relay, "/v1/sinks")).status).toBe(200);
-}, 120_000);
+}, 300_000);

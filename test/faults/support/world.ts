@@ -50,8 +50,8 @@ export interface Seen {
   webhookIds: string[];
 }
 
-/** `database`: a DATABASE_URL; default: an SQLite of its own. */
-export async function aWorld(database?: string): Promise<World> {
+/** `database`: a DATABASE_URL; default: an SQLite of its own. `pace`: Slack messages a second. */
+export async function aWorld(database?: string, { pace = 50 } = {}): Promise<World> {
   const folder = aFolder();
   const skyvern = await startSkyvern({ keys: [FIXTURE_KEY], backoffMs: 1 });
   const slack = await startSlack({ messagesPerSecond: 100, burst: 20 });
@@ -79,7 +79,7 @@ export async function aWorld(database?: string): Promise<World> {
         token: slack.token,
         channel: "C0123ABCD",
         api_url: through(slack.url, proxies.slack),
-        messages_per_second: 50,
+        messages_per_second: pace,
       },
       mail: {
         kind: "email",
