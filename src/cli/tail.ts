@@ -117,18 +117,27 @@ interface TailEvent {
   data: string;
 }
 
-/** Yields the server-sent events of a stream until it ends, breaks or is asked to stop. */
+/**
+ * Yields the server-sent events of a stream until it ends, breaks or is asked to stop. A proxy may have changed the line
+ * ends to CRLF and have divided the stream anywhere.
+ */
 async function* readEvents(body: ReadableStream<Uint8Array>, signal: AbortSignal): AsyncGenerator<TailEvent, void> {
   const decoder = new TextDecoder();
-  let text = "";
+  let rest = "";
+  let fields: [name: string, value: string][] = [];
+  const read = (name: string): string[] => fields.filter((field) => field[0] === name).map(([, value]) => value);
   try {
     for await (const bytes of body) {
-      text += decoder.decode(bytes, { stream: true });
-      const pieces = text.split("\n\n");
-      text = pieces.pop() ?? "";
-      for (const piece of pieces) {
-        const field = (name: string): string | null => new RegExp(`^${name}: (.*)$`, "m").exec(piece)?.[1] ?? null;
-        yield { id: field("id"), event: field("event") ?? "", data: field("data") ?? "" };
+      const lines = decoder.decode(bytes, { stream: true }).split("\n");
+      lines[0] = rest + lines[0];
+      rest = lines.pop() ?? "";
+      for (const text of lines.map((part) => part.replace(/\r$/, ""))) {
+        const [, name = "", value = ""] = /^([^:]*):? ?(.*)$/s.exec(text) ?? [];
+        if (text !== "") fields.push([name, value]);
+        else {
+          yield { id: read("id").at(-1) ?? null, event: read("event").at(-1) ?? "", data: read("data").join("\n") };
+          fields = [];
+        }
       }
     }
   } catch (error) {

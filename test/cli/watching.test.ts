@@ -1,4 +1,7 @@
 /** What a person asks of the runs at a terminal: `runs`, `open` and `tail`. */
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { runCli } from "../../src/cli/cli.ts";
 import { aFolder, aListeningApp, anApp, PUBLIC_URL, TOKEN } from "../support/app.ts";
@@ -142,6 +145,20 @@ describe("tail", () => {
       return stdout().includes("tsk_v2_");
     });
     expect(stderr().match(/does not answer/g)).toHaveLength(1);
+  });
+
+  it("skyvern-relay tail reads events whose lines a proxy ended with CRLF, divided anywhere, in data of several lines", async () => {
+    const server = createServer((_request, response) => {
+      response.writeHead(200, { "content-type": "text/event-stream" });
+      const run = '{"run_id":"tsk_v2_1","status":"failed",\ndata:"title":"Pay\u2028it","received_at":""}';
+      const text = `: hello\nretry: 1\n\nid: r-1\nevent: run\ndata: ${run}\n\nevent:run\ndata:${run.replace("_1", "_2")}\n\n`;
+      for (const byte of Buffer.from(text.replaceAll("\n", "\r\n"))) response.write(Buffer.of(byte));
+    }).listen(0, "127.0.0.1");
+    onTestFinished(() => server.close().closeAllConnections());
+    await once(server, "listening");
+    const { stdout } = tail(["--url", `http://127.0.0.1:${(server.address() as AddressInfo).port}`], {});
+    await until("both are shown", () => stdout().includes("tsk_v2_2"));
+    expect(stdout()).toBe("failed      tsk_v2_1  Pay it\nfailed      tsk_v2_2  Pay it\n");
   });
 
   it("skyvern-relay tail says that the token is refused", async () => {
