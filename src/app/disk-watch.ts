@@ -1,5 +1,5 @@
 /** Watches the disk of the database and warns before it is full, since webhooks are then answered 503. */
-import { diskState, formatBytes, type DiskSpace } from "../platform/disk-space.ts";
+import { diskState, formatBytes, type DiskSpace } from "../platform/disk/disk-space.ts";
 import type { Log } from "../platform/log.ts";
 import { HOUR_MS } from "../platform/time.ts";
 

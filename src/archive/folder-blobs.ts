@@ -1,7 +1,8 @@
 import { constants } from "node:fs";
-import { mkdir, open as openFile, rename, rm, type FileHandle } from "node:fs/promises";
+import { open as openFile, rename, rm, type FileHandle } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { Readable } from "node:stream";
+import { makeFolder } from "../platform/disk/make-folder.ts";
 import { parseRange, type BlobStore } from "./blob-store.ts";
 
 /**
@@ -14,7 +15,7 @@ export function folderBlobStore(dir: string): BlobStore {
     keep: async ({ path, sha256 }) => {
       const to = pathOf(sha256);
       try {
-        await mkdir(dirname(to), { recursive: true });
+        makeFolder(dirname(to));
         await rename(path, to);
         await nameToDisk(dirname(to));
       } catch (error) {

@@ -1,7 +1,8 @@
 /** Writes a stream to a temporary file for the archive, measuring and hashing it on the way. */
 import type { UploadFile } from "../net/s3.ts";
+import { makeFolder } from "../platform/disk/make-folder.ts";
 import { createHash, randomUUID } from "node:crypto";
-import { mkdir, open, readdir, rm } from "node:fs/promises";
+import { open, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 
 export interface SpoolLimits {
@@ -39,7 +40,7 @@ export async function spool(
   body: ReadableStream<Uint8Array>,
   limits: SpoolLimits,
 ): Promise<{ ok: true; file: UploadFile } | { ok: false; refused: Refused }> {
-  await mkdir(dir, { recursive: true });
+  makeFolder(dir);
   const path = join(dir, `${PREFIX}${randomUUID()}`);
   try {
     const { came, bytes } = await write(path, body, limits);

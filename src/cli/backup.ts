@@ -1,21 +1,13 @@
 /** `skyvern-relay backup`: copies the database beside the running relay into a folder or S3-compatible storage. */
 import { createHash, randomBytes } from "node:crypto";
-import {
-  createReadStream,
-  copyFileSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  statSync,
-  renameSync,
-  rmSync,
-} from "node:fs";
+import { createReadStream, copyFileSync, existsSync, mkdtempSync, statSync, renameSync, rmSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { s3Call, type S3Call, type S3Settings } from "../net/s3.ts";
 import type { Config } from "../config/config.ts";
 import { createEgress } from "../net/egress.ts";
+import { makeFolder } from "../platform/disk/make-folder.ts";
 import { systemRuntime, type Runtime } from "../platform/runtime.ts";
 import { Secret } from "../platform/secret.ts";
 import { copyDatabase, findCopyFault, removeDatabase, type Snapshot } from "../store/sqlite/backup.ts";
@@ -154,7 +146,7 @@ async function verified(
 
 function folder(given: string): BackupTarget {
   const work = resolve(given);
-  mkdirSync(work, { recursive: true, mode: 0o700 });
+  makeFolder(work, 0o700);
   return {
     work,
     keep: async (made, name) => {

@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { closeSync, existsSync, fsyncSync, linkSync, openSync, rmSync, writeSync } from "node:fs";
 import { writeRemedy } from "./write-remedy.ts";
-import { makeFolder } from "../store/sqlite/connection.ts";
+import { makeFolderOf } from "../store/sqlite/connection.ts";
 
 /**
  * Writes a new token to a file that only its owner reads, whole or not at all. A file that is there stays: another
@@ -12,7 +12,7 @@ import { makeFolder } from "../store/sqlite/connection.ts";
 export function makeTokenFile(file: string): void {
   const unfinished = `${file}.${process.pid}`;
   try {
-    makeFolder(file);
+    makeFolderOf(file);
     const descriptor = openSync(unfinished, "wx", 0o600);
     try {
       writeSync(descriptor, `${randomBytes(32).toString("hex")}\n`);

@@ -1,6 +1,6 @@
 import Sqlite from "better-sqlite3";
 import { Kysely, SqliteDialect } from "kysely";
-import { BUSY_TIMEOUT_MS, connect, makeFolder } from "./sqlite/connection.ts";
+import { BUSY_TIMEOUT_MS, connect, makeFolderOf } from "./sqlite/connection.ts";
 import { describeDamage, findDamageQuickly } from "./sqlite/integrity.ts";
 import { schemaSql } from "./schema/schema.ts";
 import { StorageFault } from "./contract/faults.ts";
@@ -110,7 +110,7 @@ export const toStorageFault = (error: unknown): unknown =>
 
 /** Throws DatabaseInUse when another process holds the lock. */
 function takeLock(path: string): Sqlite.Database {
-  makeFolder(path);
+  makeFolderOf(path);
   const lock = new Sqlite(path, { timeout: 0 });
   try {
     lock.pragma("journal_mode = DELETE");

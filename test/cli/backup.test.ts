@@ -9,6 +9,7 @@ import { ACCESS_KEY_ID, SECRET_ACCESS_KEY, startS3 } from "../archive/s3-stand-i
 import { aFolder, anApp } from "../support/app.ts";
 import { runCommand } from "../support/command.ts";
 import { FIXTURE_KEY, fixtureBytes, mutated } from "../support/fixtures.ts";
+import { runProgram } from "../support/process.ts";
 
 const V2 = "tsk_v2_565346328529285494";
 
@@ -178,4 +179,11 @@ it.each([
   const { code, stdout, stderr } = await runCommand(["backup", ...args], env);
   expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
   expect(stderr).toContain(reason);
+});
+
+it("backup says at once that the system does not let it make the folder", async () => {
+  const { env } = await aRelay();
+  const { code, stdout, stderr } = await runProgram(["backup", "--to", "/proc/nowhere/backups"], env).ended;
+  expect([code, stdout]).toEqual([1, ""]);
+  expect(stderr).toMatch(/^skyvern-relay backup: ENOENT.*mkdir '\/proc\/nowhere'\n$/);
 });

@@ -4,7 +4,7 @@ import { lookup } from "node:dns/promises";
 import { stat, statfs } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import type { ResolvedAddress } from "../../net/egress.ts";
-import { diskState, formatBytes } from "../../platform/disk-space.ts";
+import { diskState, formatBytes } from "../../platform/disk/disk-space.ts";
 import { findingsAbout, fault, ok, errorText, warning, type Finding } from "./finding.ts";
 
 /** What doctor asks the machine. Tests pass a fake. */

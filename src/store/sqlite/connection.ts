@@ -1,7 +1,7 @@
 /** A connection to SQLite, configured as every writer needs it. */
-import { existsSync, mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import Sqlite from "better-sqlite3";
+import { makeFolder } from "../../platform/disk/make-folder.ts";
 
 /**
  * How long a statement waits for a lock of another process (a backup, a person with `sqlite3`) before it fails. The
@@ -10,25 +10,13 @@ import Sqlite from "better-sqlite3";
 export const BUSY_TIMEOUT_MS = 1_000;
 
 /** Creates the folder of a database and those above it. Throws the system's error where that fails. */
-export function makeFolder(path: string): void {
-  if (path !== ":memory:") make(dirname(path));
-}
-
-/** Creates one folder after the other: `recursive` loops on file systems that allow no folders, such as /proc. */
-function make(folder: string): void {
-  if (existsSync(folder)) return;
-  make(dirname(folder));
-  try {
-    mkdirSync(folder);
-  } catch (error) {
-    // Another process may have created it first.
-    if (!existsSync(folder)) throw error;
-  }
+export function makeFolderOf(path: string): void {
+  if (path !== ":memory:") makeFolder(dirname(path));
 }
 
 /** Opens in WAL mode with `synchronous=FULL`: a commit is on the disk when it returns. */
 export function connect(path: string): Sqlite.Database {
-  makeFolder(path);
+  makeFolderOf(path);
   const sqlite = new Sqlite(path, { timeout: BUSY_TIMEOUT_MS });
   // For a new file: makes unused pages returnable without rewriting the whole file.
   sqlite.pragma("auto_vacuum = INCREMENTAL");
