@@ -406,6 +406,13 @@ describe("GET …/raw", () => {
     expect(answer.text).not.toContain("customer-secret-token");
   });
 
+  it("GET /v1/receipts/{id}/raw answers 404 for the receipt of a run", async () => {
+    const relay = await anApp();
+    await relay.webhook(aRun("tsk_1"));
+    const { receipts } = await relay.read<{ receipts: { id: string }[] }>("/v1/runs/tsk_1");
+    expect((await relay.get(`/v1/receipts/${receipts[0]?.id}/raw`)).status).toBe(404);
+  });
+
   it("GET /v1/runs/{run_id}/receipts/{id}/raw answers 404 for the receipt of another run, and for none", async () => {
     const relay = await anApp();
     await relay.webhook(aRun("tsk_1"));

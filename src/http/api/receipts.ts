@@ -1,7 +1,8 @@
-/** Receipts: what was not recognized, and the bytes of each. */
+/** Receipts: what was not recognized, and the bytes of each receipt. */
 import type { ReceiptStore } from "../../store/contract/receipts.ts";
 import type { Page } from "../../store/contract/runs.ts";
 import { createRoute, z, type OpenAPIHono } from "@hono/zod-openapi";
+import type { Context } from "hono";
 import {
   badParameter,
   closed,
@@ -55,21 +56,23 @@ const getUnrecognizedRaw = createRoute({
   operationId: "getReceiptBytes",
   method: "get",
   path: "/receipts/{id}/raw",
-  summary: "The bytes of one receipt, masked as stored",
+  summary: "The bytes of one unrecognized receipt, masked as stored",
   security,
   request: { params: z.object({ id: z.string() }) },
   responses: {
     200: { description: "The bytes.", content: { "application/octet-stream": { schema: z.string() } } },
-    404: problemAnswer("No such receipt, or its bytes were pruned."),
+    404: problemAnswer("No such unrecognized receipt, or its bytes were pruned."),
     ...closed,
   },
 });
 
 export function mountReceipts(app: OpenAPIHono, { store }: ReceiptsDeps): void {
+  const bytesOf = async (c: Context, id: string, runId: string | null) =>
+    raw(c, (await store.receipt(id))?.run_id === runId ? await store.body(id) : null);
+
   app.openapi(getRaw, async (c) => {
     const { run_id: runId, id } = c.req.valid("param");
-    const receipt = await store.receipt(id);
-    return raw(c, receipt?.run_id === runId ? await store.body(id) : null);
+    return bytesOf(c, id, runId);
   });
 
   app.openapi(listUnrecognized, async (c) => {
@@ -78,5 +81,5 @@ export function mountReceipts(app: OpenAPIHono, { store }: ReceiptsDeps): void {
     return c.json({ data: rows.map(receiptJson), next_cursor: next }, 200);
   });
 
-  app.openapi(getUnrecognizedRaw, async (c) => raw(c, await store.body(c.req.valid("param").id)));
+  app.openapi(getUnrecognizedRaw, async (c) => bytesOf(c, c.req.valid("param").id, null));
 }
