@@ -186,6 +186,9 @@ const MAX_STATUS_LENGTH = 100;
 /** Skyvern's ids have about 25 characters. */
 const MAX_ID_LENGTH = 200;
 
+/** A URL parser takes these for ways up, also when they are percent-encoded: no page could be opened. */
+const DOTS = /^\.\.?$/;
+
 /** A body without its secrets: no later step sees the one that came. */
 export interface MaskedBody {
   /** The masked bytes. Those that are not UTF-8 are masked byte by byte. */
@@ -237,6 +240,7 @@ export function readPayload(json: Json): Parsed {
   const id = firstId(payload.run_id, payload.task_id, payload.workflow_run_id);
   if (id === null) return { kind: "unknown", reason: "none of run_id, task_id, workflow_run_id names the run" };
   if (id.length > MAX_ID_LENGTH) return { kind: "unknown", reason: `the run id is longer than ${MAX_ID_LENGTH}` };
+  if (DOTS.test(id)) return { kind: "unknown", reason: `the run id ${id} cannot stand in an address` };
   payload.id = id;
   return { kind: SAMPLE_IDS.has(id) ? "sample" : "run", payload };
 }

@@ -379,7 +379,7 @@ describe("GET /v1/runs/{run_id}", () => {
     },
   );
 
-  it.each(["wr/1?x=%2e#ü", "a b", "💥", "<script>", "%41", "a\\b", "'; drop table runs; --"])(
+  it.each(["wr/1?x=%2e#ü", "...", "./x", "/", "a b", "💥", "<script>", "%41", "a\\b", "'; drop table runs; --"])(
     "GET /v1/runs/{run_id} finds the id %j, however odd",
     async (id) => {
       const relay = await anApp();

@@ -119,6 +119,8 @@ describe("a genuine body", () => {
     ["with NaN", '{"run_id":"tsk_1","status":"completed","output":NaN}'],
     ["with no-break spaces", `{\u00A0"run_id":"tsk_1"}`],
     ["of a thousand objects", `${BODY}\n`.repeat(1000)],
+    ["whose id no address can hold", '{"run_id":".","status":"completed"}'],
+    ["whose id would lead up", '{"run_id":"..","status":"completed"}'],
   ])("a genuine body that is no run is stored and answered 202: %s", async (_what, body) => {
     const relay = await aListeningApp();
 
