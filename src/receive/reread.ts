@@ -1,7 +1,6 @@
 import type { Log } from "../platform/log.ts";
 import type { Runtime } from "../platform/runtime.ts";
 import type { Receipt, ReceiptStore } from "../store/contract/receipts.ts";
-import type { Page } from "../store/contract/runs.ts";
 import type { Intake } from "./intake.ts";
 
 export interface RereadDeps {
@@ -16,36 +15,25 @@ export interface RereadDeps {
 /** Receipts in memory at once. */
 const PAGE = 1_000;
 
-type Place = NonNullable<Page["after"]>;
-
 /**
  * Reads unrecognized receipts again, because a newer release may recognize them. Returns how many it recognized. When
  * `signal` aborts, the others wait for the next time.
  */
 export async function rereadUnrecognized(deps: RereadDeps, signal: AbortSignal): Promise<number> {
+  // In the order of their arrival. What arrives from now on was read by this release.
+  const [newest] = await deps.store.unrecognizedReceipts({ limit: 1 });
   let adopted = 0;
-  // In the order of their arrival: the oldest page first.
-  for (const after of (await pageStarts(deps.store, signal)).toReversed()) {
-    const page = await deps.store.unrecognizedReceipts({ limit: PAGE, after });
-    for (const receipt of page.toReversed()) {
-      if (signal.aborted) return adopted;
+  let after = { at: 0, id: "" };
+  for (let left = newest !== undefined; left;) {
+    const page = await deps.store.unrecognizedReceipts({ limit: PAGE, after, oldestFirst: true });
+    for (const receipt of page) {
+      if (signal.aborted || receipt.received_at > (newest?.received_at ?? 0)) return adopted;
       if (await rereadOne(deps, receipt)) adopted += 1;
+      after = { at: receipt.received_at, id: receipt.id };
     }
+    left = page.length === PAGE;
   }
   return adopted;
-}
-
-/** Where each page begins, the newest page first. What arrives from now on is on none of them, and so moves none. */
-async function pageStarts(store: RereadDeps["store"], signal: AbortSignal): Promise<Place[]> {
-  const [newest] = await store.unrecognizedReceipts({ limit: 1 });
-  const starts: Place[] = [];
-  let after: Place | null = newest ? { at: newest.received_at + 1, id: "" } : null;
-  while (after !== null && !signal.aborted) {
-    starts.push(after);
-    const last: Receipt | undefined = (await store.unrecognizedReceipts({ limit: PAGE, after })).at(PAGE - 1);
-    after = last ? { at: last.received_at, id: last.id } : null;
-  }
-  return starts;
 }
 
 /** True when it was recognized. */

@@ -339,6 +339,10 @@ it.each<[string, () => Promise<unknown>]>([
   ["coverage of the last hours", () => store.coverage(5, 9e9)],
   ["one run", () => store.run("tsk_9")],
   ["kept receipts", () => store.unrecognizedReceipts({ limit: 200, after: { at: 9e9, id: "rcp_9" } })],
+  [
+    "kept receipts, oldest first",
+    () => store.unrecognizedReceipts({ limit: 9, after: { at: 1, id: "" }, oldestFirst: true }),
+  ],
   ["a waiting delivery of a sink that has none", () => store.nextDue({ sink: "none", holdMs: null }, 9e9)],
   ["the next follow-up", () => store.nextFollowUpAt()],
   ["due follow-ups", () => store.dueFollowUps(9e9, 10)],

@@ -26,8 +26,8 @@ export interface ReceiptStore {
   receipt(id: string): Promise<Receipt | null>;
   /** The receipts of a run, oldest first. */
   receipts(runId: string): Promise<Receipt[]>;
-  /** Verified bodies that were not recognized as a run, newest first. */
-  unrecognizedReceipts(page: Page): Promise<Receipt[]>;
+  /** Verified bodies that were not recognized as a run, newest first unless `oldestFirst`. */
+  unrecognizedReceipts(page: Page & { oldestFirst?: boolean }): Promise<Receipt[]>;
   /** The bytes, masked; null when the receipt is not known or retention removed them. */
   body(receiptId: string): Promise<Uint8Array | null>;
 }

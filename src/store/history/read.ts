@@ -5,7 +5,7 @@ import { mapInTurns } from "../../platform/yielding.ts";
 import { artifactsIn } from "../receipts/artifacts.ts";
 import { stateIn, unpackBlock } from "../receipts/blocks.ts";
 import type { Database } from "../database.ts";
-import { findRuns, olderThan } from "./find-runs.ts";
+import { findRuns, newerThan, olderThan } from "./find-runs.ts";
 import { attemptsIn } from "../outbox/outbox.ts";
 import { pageLength, stateBlock, wholeRows, type WholeRow } from "./page-size.ts";
 import type { Attempt } from "../contract/deliveries.ts";
@@ -64,11 +64,16 @@ export const receiptOfRow = (row: Pick<Tables["receipts"], (typeof RECEIPT_COLUM
   labels: row.labels === null ? null : (parseJson(row.labels) as Receipt["labels"]),
 });
 
-/** Those of no run, newest first. */
-export async function unrecognizedReceipts(db: Db, { after, limit }: Page): Promise<Receipt[]> {
+/** Those of no run, newest first unless `oldestFirst`. */
+export async function unrecognizedReceipts(
+  db: Db,
+  { after, limit, oldestFirst = false }: Page & { oldestFirst?: boolean },
+): Promise<Receipt[]> {
   const rows = receiptRows(db).where("run_id", "is", null);
-  const older = after ? rows.where(olderThan("received_at", "id", after)) : rows;
-  const found = await older.orderBy("received_at", "desc").orderBy("id", "desc").limit(limit).execute();
+  const beyond = oldestFirst ? newerThan : olderThan;
+  const rest = after ? rows.where(beyond("received_at", "id", after)) : rows;
+  const order = oldestFirst ? "asc" : "desc";
+  const found = await rest.orderBy("received_at", order).orderBy("id", order).limit(limit).execute();
   return found.map(receiptOfRow);
 }
 
