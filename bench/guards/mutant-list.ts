@@ -217,8 +217,8 @@ export const MUTANTS: readonly Mutant[] = [
     ["a throttled flood is logged once", "const LINES_OF_ONE = { burst: 11,", "const LINES_OF_ONE = { burst: 1_000,"],
     [
       "a right token passes at once",
-      "return this.#isToken(token) ? { isRight: true }",
-      "return this.#isToken(token) && this.#wrong.waitMs(this.#addressOf(c)) === 0 ? { isRight: true }",
+      "return this.#isToken(token) ? { isRight: true, token }",
+      "return this.#isToken(token) && this.#wrong.waitMs(this.#addressOf(c)) === 0 ? { isRight: true, token }",
     ],
   ]),
   ...of(

@@ -22,8 +22,11 @@ export interface TokenGateDeps {
   log: Log;
 }
 
-/** The result of a check. `waitMs` is 0 for a wrong token, else how long this address must wait. */
-export type Admission = { isRight: true } | { isRight: false; waitMs: number };
+/**
+ * The result of a check: the token without its name, or how long this address must wait; `waitMs` is 0 for a wrong
+ * token.
+ */
+export type Admission = { isRight: true; token: string } | { isRight: false; waitMs: number };
 
 /**
  * The one check of the relay's tokens, with the one brake in it. A right token always passes at once, as many wrong
@@ -51,8 +54,10 @@ export class TokenGate {
     return this.#wanted.length > 0;
   }
 
-  admit(c: Context, token: string): Admission {
-    return this.#isToken(token) ? { isRight: true } : { isRight: false, waitMs: this.refuse(c) };
+  /** `given` may be a token alone, which may itself begin like a name, or a token behind its name. */
+  admit(c: Context, given: string): Admission {
+    const token = this.#isToken(given) ? given : withoutName(given);
+    return this.#isToken(token) ? { isRight: true, token } : { isRight: false, waitMs: this.refuse(c) };
   }
 
   /** Counts a wrong token. Returns how long this address must wait, ms. */
@@ -78,10 +83,9 @@ const hashToken = (text: string): Buffer => createHash("sha256").update(text).di
 
 export const retryAfter = (waitMs: number): string => String(Math.ceil(waitMs / 1_000));
 
-/** The token of an `Authorization: Bearer …` header, or null. Its name may stand before it, as in RELAY_TOKEN. */
+/** The token of an `Authorization: Bearer …` header, perhaps behind its name, or null. */
 export function parseBearer(header: string | undefined): string | null {
-  const token = /^bearer +(\S+) *$/i.exec(header ?? "")?.[1];
-  return token === undefined ? null : withoutName(token);
+  return /^bearer +(\S+) *$/i.exec(header ?? "")?.[1] ?? null;
 }
 
 export const CLOSED = "Set RELAY_TOKEN to open the history API, the metrics and the web page.";

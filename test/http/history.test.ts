@@ -58,6 +58,12 @@ describe("the token", () => {
     expect([await ask("ops:"), await ask("ops")]).toEqual([401, 401]);
   });
 
+  it("a name ends at the first colon, so a token may begin with a word and a colon", async () => {
+    const relay = await anApp({ RELAY_TOKEN: `ops:dev:${TOKEN}` });
+    const ask = async (token: string) => (await relay.get("/v1/runs", { authorization: `Bearer ${token}` })).status;
+    expect([await ask(`ops:dev:${TOKEN}`), await ask(`dev:${TOKEN}`), await ask(TOKEN)]).toEqual([200, 200, 401]);
+  });
+
   it.each(ADDRESSES)("%s without RELAY_TOKEN is answered 403, which names the variable", async (path) => {
     const relay = await anApp({ RELAY_TOKEN: undefined });
 

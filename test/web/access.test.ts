@@ -95,8 +95,8 @@ describe("the login", () => {
   });
 
   test("a token that has a name logs in with it and without it", async () => {
-    const named = await aRelay({ env: { RELAY_TOKEN: `ops:${TOKEN}` } });
-    for (const token of [TOKEN, `ops:${TOKEN}`])
+    const named = await aRelay({ env: { RELAY_TOKEN: `ops:${TOKEN},ops:dev:${TOKEN}x` } });
+    for (const token of [TOKEN, `ops:${TOKEN}`, `dev:${TOKEN}x`, `ops:dev:${TOKEN}x`])
       expect((await named.request("/", { headers: { cookie: await login(named, token) } })).status).toBe(200);
     await named.close();
   });

@@ -1,7 +1,6 @@
 /** Login and logout. */
 import { deleteCookie, getCookie, setCookie } from "hono/cookie";
 import { retryAfter } from "../../http/auth.ts";
-import { withoutName } from "../../platform/secret.ts";
 import { basePathOf } from "../base-path.ts";
 import { field, go, type PageContext } from "../page-context.ts";
 import { loginPage } from "./page.ts";
@@ -44,9 +43,8 @@ export function mountLogin({ web, deps, page, sessions, cookieName, open, ownFor
     const to = ownPage(await field(c, "to"));
     const again = (fault: string, status: 401 | 429) =>
       page(c, { title: "Log in", session: null }, loginPage({ to, fault }), status);
-    const token = withoutName(await field(c, "token"));
-    const admission = gate.admit(c, token);
-    const cookie = admission.isRight ? sessions.start(token) : null;
+    const admission = gate.admit(c, await field(c, "token"));
+    const cookie = admission.isRight ? sessions.start(admission.token) : null;
     if (cookie === null) {
       const waitMs = admission.isRight ? 0 : admission.waitMs;
       if (waitMs === 0) return again("This is not a token of this relay.", 401);
