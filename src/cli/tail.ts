@@ -3,6 +3,7 @@ import { z } from "zod";
 import type { Config } from "../config/config.ts";
 import { createEgress } from "../net/egress.ts";
 import { systemRuntime, type Fetch, type Runtime } from "../platform/runtime.ts";
+import { RETRYING, TERMINAL_STATUSES } from "../domain/run.ts";
 import { line } from "../web/text.ts";
 import { EXIT, type AddCommand, type Shell } from "./command.ts";
 
@@ -33,8 +34,10 @@ export interface TailCommandDeps {
 }
 
 const AGAIN_MS = 1_000;
+/** A misspelled one would be waited for in silence. */
+const STATUSES: readonly string[] = [...TERMINAL_STATUSES, RETRYING, "created", "queued", "running", "paused"];
 
-/** Resolves with 0 when it is asked to stop, and with 1 when the relay refuses this token. */
+/** Resolves with 0 when it is asked to stop, with 1 when the relay refuses this token, and with 2 for wrong options. */
 async function tailCommand(options: TailOptions, { config, shell, runtime }: TailCommandDeps): Promise<number> {
   const failed = (code: number, message: string): number => {
     shell.stderr(`skyvern-relay tail: ${message}\n`);
@@ -48,19 +51,30 @@ async function tailCommand(options: TailOptions, { config, shell, runtime }: Tai
     );
   const base = options.url ?? `http://${isAnyAddress(config.host) ? "127.0.0.1" : config.host}:${config.port}`;
   if (!URL.canParse(base)) return failed(EXIT.usage, `--url must be an address, not ${JSON.stringify(base)}`);
+  const status = options.status?.find((name) => !STATUSES.includes(name));
+  if (status !== undefined)
+    return failed(EXIT.usage, `--status must be one of ${STATUSES.join(", ")}, not ${JSON.stringify(status)}`);
   const show = createTailView(options, shell);
   // The operator's own relay, wherever it is.
   const egress = createEgress({ allow: ["0.0.0.0/0", "::/0"] });
+  const relay = { base, token: token.reveal() };
   let last: string | null = null;
   let isLost = false;
+  let areSinksKnown = options.sink === undefined;
   try {
     while (!shell.stopped.aborted) {
-      const connected = await connect(egress.fetch, { base, token: token.reveal(), last }, shell.stopped);
+      const path = areSinksKnown ? "/v1/events" : "/v1/sinks";
+      const connected = await connect(egress.fetch, { ...relay, path, last }, shell.stopped);
       if (connected.kind === "refused") return failed(EXIT.failed, connected.reason);
       if (connected.kind === "lost") {
         if (!isLost && !shell.stopped.aborted)
           shell.stderr(`${base} does not answer (${connected.reason}); trying again\n`);
         isLost = true;
+      } else if (!areSinksKnown) {
+        const fault = await findSinkFault(connected.body, options.sink ?? []);
+        if (fault !== null) return failed(EXIT.usage, fault);
+        areSinksKnown = true;
+        continue;
       } else {
         isLost = false;
         for await (const event of readEvents(connected.body, shell.stopped)) {
@@ -85,12 +99,12 @@ type Connected =
 
 async function connect(
   fetch: Fetch,
-  { base, token, last }: { base: string; token: string; last: string | null },
+  { base, token, path, last }: { base: string; token: string; path: string; last: string | null },
   signal: AbortSignal,
 ): Promise<Connected> {
   const headers = { authorization: `Bearer ${token}`, ...(last === null ? {} : { "last-event-id": last }) };
   try {
-    const answer = await fetch(`${base.replace(/\/+$/, "")}/v1/events`, { headers, signal, redirect: "manual" });
+    const answer = await fetch(`${base.replace(/\/+$/, "")}${path}`, { headers, signal, redirect: "manual" });
     if (answer.status === 200 && answer.body) return { kind: "open", body: answer.body };
     await answer.body?.cancel();
     const isUnavailable = answer.status === 503 || answer.status === 502 || answer.status === 504;
@@ -109,6 +123,18 @@ function innermost(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   if (error.cause instanceof Error) return innermost(error.cause);
   return "code" in error && typeof error.code === "string" ? error.code : error.message;
+}
+
+const Sinks = z.object({ data: z.array(z.object({ name: z.string() })) });
+
+/** Which of the wanted sinks the relay does not have, as a message, or null. An answer that broke off says nothing. */
+async function findSinkFault(body: ReadableStream<Uint8Array>, wanted: readonly string[]): Promise<string | null> {
+  const answer = Sinks.safeParse(await new Response(body).json().catch(() => null));
+  if (!answer.success) return null;
+  const names = answer.data.data.map(({ name }) => name);
+  const unknown = wanted.find((name) => !names.includes(name));
+  if (unknown === undefined) return null;
+  return `the relay has no sink ${JSON.stringify(unknown)}; there are ${names.join(", ") || "none"}`;
 }
 
 interface TailEvent {

@@ -147,6 +147,27 @@ describe("tail", () => {
     expect(stderr().match(/does not answer/g)).toHaveLength(1);
   });
 
+  it("skyvern-relay tail refuses a sink that the relay does not have, and a status that no run has", async () => {
+    const relay = await aListeningApp({}, { standIns: ["http"] });
+    const sink = tail(["--url", relay.url, "--sink", "http", "nope"], {});
+    expect(await sink.ended).toBe(2);
+    expect(sink.stderr()).toBe('skyvern-relay tail: the relay has no sink "nope"; there are http\n');
+    const status = tail(["--url", relay.url, "--status", "fialed"], {});
+    expect(await status.ended).toBe(2);
+    expect(status.stderr()).toMatch(/--status must be one of completed, failed, .*, not "fialed"\n$/);
+  });
+
+  it("skyvern-relay tail follows the deliveries of one sink", async () => {
+    const relay = await aListeningApp({}, { standIns: ["http", "slack"] });
+    const { stdout } = tail(["--url", relay.url, "--sink", "http"], {});
+    let n = 0;
+    await until("it follows", async () => {
+      await relay.webhook(aRun(`tsk_v2_${(n += 1)}`));
+      return /^delivered .*→ http$/m.test(stdout());
+    });
+    expect(stdout()).not.toMatch(/slack|Title/);
+  });
+
   it("skyvern-relay tail reads events whose lines a proxy ended with CRLF, divided anywhere, in data of several lines", async () => {
     const server = createServer((_request, response) => {
       response.writeHead(200, { "content-type": "text/event-stream" });
