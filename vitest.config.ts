@@ -7,7 +7,7 @@ export default defineConfig({
     // By itself vitest leaves one of two cores idle.
     maxWorkers: 2,
     // What hangs is ended by them; what is only slow on a busy machine is not.
-    testTimeout: 60_000,
+    testTimeout: 120_000,
     hookTimeout: 120_000,
     expect: { poll: { timeout: 30_000 } },
     globalSetup: "test/support/global.ts",

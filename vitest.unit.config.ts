@@ -9,7 +9,7 @@ const include = [
   "test/receive/{crash,settle,verify}.test.ts",
   "test/skyvern/{artifact-url,normalize,payload,redact,webhook-numbers}.test.ts",
 ];
-const exclude = ["test/store/{fleet,postgres*}.test.ts"];
+const exclude = ["test/store/{damaged,fleet,postgres*}.test.ts"];
 
 const { test, ...others } = whole;
 export default mergeConfig(

@@ -12,7 +12,7 @@ const aRun = (runId: string, values: object = {}) => ({
   ...values,
 });
 
-describe.skipIf(!hasBrowser)("while somebody looks", { timeout: 120_000 }, () => {
+describe.skipIf(!hasBrowser)("while somebody looks", () => {
   const reader = aReader();
   const titles = async (): Promise<string[]> => reader.page.locator("table.runs a.title").allTextContents();
 

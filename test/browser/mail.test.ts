@@ -21,7 +21,7 @@ const PORTAL = `<body style="margin:0;font:18px sans-serif;background:#fff"><div
   Supplier portal</div><div style="margin:48px;padding:24px;border:2px solid #c0392b;color:#c0392b">Scheduled maintenance until 18:00.
   Invoices cannot be shown.</div></body>`;
 
-describe.skipIf(CHROMIUM === undefined)("a mail opened without a network", { timeout: 120_000 }, () => {
+describe.skipIf(CHROMIUM === undefined)("a mail opened without a network", () => {
   let browser: Browser;
   beforeAll(async () => {
     mkdirSync(PICTURES, { recursive: true });

@@ -6,7 +6,7 @@ import { describe, expect, test } from "vitest";
 import { aReader, hasBrowser, TWO_VIEWS } from "./reader.ts";
 import { seeded, TOKEN } from "./seeded.ts";
 
-describe.skipIf(!hasBrowser)("in a browser", { timeout: 120_000 }, () => {
+describe.skipIf(!hasBrowser)("in a browser", () => {
   const reader = aReader();
   const { inspect, login, logInAt } = reader;
 

@@ -28,7 +28,7 @@ const RECORD = `new Promise((done) => {
   draw();
 })`;
 
-describe.skipIf(!hasBrowser)("the recording in a browser", { timeout: 120_000 }, () => {
+describe.skipIf(!hasBrowser)("the recording in a browser", () => {
   const reader = aReader();
   const { logInAt, inspect } = reader;
 

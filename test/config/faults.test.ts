@@ -330,10 +330,14 @@ describe("faults", () => {
       if (isSeq(node)) for (const [index, item] of node.items.entries()) walk(item, [...path, index]);
     };
     walk(document.contents, []);
+    type Tree = { [key: string | number]: unknown };
+    const plain = document.toJS() as Tree;
     for (const path of places) {
       for (const value of ["", "${UNSET}", 0, null, [], [null], {}]) {
-        const changed = document.clone() as typeof document;
-        changed.setIn(path, value);
+        const changed = structuredClone(plain);
+        const last = path.at(-1) ?? expect.unreachable();
+        const parent = path.slice(0, -1).reduce<Tree>((at, key) => at[key] as Tree, changed);
+        parent[last] = value;
         // JSON is YAML, and quicker to read.
         const text = JSON.stringify(changed);
         expect(() => load({}, text), `${path.join(".")}: ${JSON.stringify(value)}`).not.toThrow();

@@ -30,13 +30,11 @@ function* literals(count: number): Generator<string> {
 }
 
 test("a number is written as it came, wherever it stands, and is JavaScript's own where that can be", () => {
-  for (const text of [...SHAPES, ...literals(20_000)]) {
-    for (const json of [text, `[${text}]`, `[1,${text}]`, `{"a":${text}}`, `{"a": ${text}}`]) {
-      const written = JSON.stringify(parseJson(json));
-      expect(written).toBe(json.replace(": ", ":"));
-    }
-    expect(typeof parseJson(text)).toBe(isKept(text) ? "object" : "number");
-  }
+  const isRight = (text: string): boolean =>
+    [text, `[${text}]`, `[1,${text}]`, `{"a":${text}}`, `{"a": ${text}}`].every(
+      (json) => JSON.stringify(parseJson(json)) === json.replace(": ", ":"),
+    ) && typeof parseJson(text) === (isKept(text) ? "object" : "number");
+  expect([...SHAPES, ...literals(20_000)].filter((text) => !isRight(text))).toEqual([]);
 });
 
 test("the digits of a number are those it came with, else those JavaScript writes", () => {

@@ -5,6 +5,7 @@ import { isJsonObject, isRawNumber, parseJson, type Json } from "../../src/platf
 import { indexedText, buildMatch, readSearch } from "../../src/store/search/search.ts";
 import { toWords } from "../../src/store/search/text-words.ts";
 import { aRun } from "../support/a-run.ts";
+import { ANY_CHARACTER } from "../support/any-character.ts";
 
 describe("typed searches", () => {
   const term = (...words: string[]) => ({ words, prefix: false });
@@ -50,7 +51,7 @@ describe("typed searches", () => {
 
   it("a typed search never reaches SQLite as anything but quoted text", () => {
     fc.assert(
-      fc.property(fc.string({ unit: "binary", maxLength: 60 }), (typed) => {
+      fc.property(fc.string({ unit: ANY_CHARACTER, maxLength: 60 }), (typed) => {
         const search = readSearch(typed);
         if (typeof search === "string") return;
         const match = buildMatch({ search }, new Map(search.map((term) => [term, [term.words.at(-1) ?? ""]]))) ?? "";
@@ -107,7 +108,7 @@ describe("the search text", () => {
     const split = (text: string) => text.match(/[a-z0-9\u0080-\u{10FFFF}]+/gu) ?? [];
     const words = (texts: string[]) => texts.map(toWords).filter((found) => found.length > 0);
     const text = fc.oneof(
-      fc.string({ unit: "binary", maxLength: 5 }),
+      fc.string({ unit: ANY_CHARACTER, maxLength: 5 }),
       fc.constantFrom("\0", "\uE000", "\uD83D", "é", "1.0"),
     );
     const json = fc.letrec((tie) => ({

@@ -53,7 +53,7 @@ describe("FTS5's unicode61", () => {
   const tokensOf = (texts: readonly string[]): string[][] => {
     sqlite.exec("insert into found (found) values ('delete-all')");
     const insert = sqlite.prepare("insert into found (rowid, text) values (?, ?)");
-    for (const [i, text] of texts.entries()) insert.run(i, text);
+    sqlite.transaction(() => texts.forEach((text, i) => insert.run(i, text)))();
     const tokens: string[][] = texts.map(() => []);
     const rows = sqlite.prepare<[], [string, number, number]>("select term, doc, offset from vocabulary").raw();
     for (const [term, doc, offset] of rows.iterate()) (tokens[doc] ??= [])[offset] = term;
@@ -83,7 +83,10 @@ describe("FTS5's unicode61", () => {
     expect(known?.length).toBeGreaterThan(20_000);
     // Vowel signs that are letters since Unicode 8.
     expect(unknown?.join("")).toMatch(/^[\u19B0-\u19C9\u1CF2\u1CF3]*$/);
-    for (const [i, c] of letters.entries())
-      if (tokens[i]?.length === 1) expect(toWords(tokens[i].join(""))).toEqual(toWords(`a${c}b`));
+    const wordsOf = (text: string) => toWords(text).join(" ");
+    const differing = letters.filter(
+      (c, i) => tokens[i]?.length === 1 && wordsOf(tokens[i].join("")) !== wordsOf(`a${c}b`),
+    );
+    expect(differing).toEqual([]);
   });
 });

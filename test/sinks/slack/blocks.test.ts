@@ -15,6 +15,7 @@ import {
   type SlackMessage,
 } from "../../../src/sinks/slack/blocks.ts";
 import { aFailure, aReport } from "./reports.ts";
+import { ANY_CHARACTER } from "../../support/any-character.ts";
 
 const render = (given: Partial<Report> = {}, cause: Cause = "result"): SlackMessage =>
   renderMessage(buildContent(aReport(given), cause));
@@ -210,7 +211,7 @@ describe("hostile text", () => {
 
 describe("any run at all", () => {
   const text = fc.oneof(
-    fc.string({ unit: "binary", maxLength: 60 }),
+    fc.string({ unit: ANY_CHARACTER, maxLength: 60 }),
     fc.string({ maxLength: 4_000 }),
     fc.constantFrom(...HOSTILE),
     fc.tuple(fc.constantFrom(...HOSTILE), fc.nat(4_000)).map(([part, n]) => part.repeat(1 + n / (part.length + 1))),
