@@ -1,5 +1,5 @@
 /** One delivery on its way from the outbox through the worker to one sink, over the guarded fetch. */
-import { onTestFinished } from "vitest";
+import { expect, onTestFinished } from "vitest";
 import { createAttempt } from "../../../src/deliver/attempt.ts";
 import { Worker } from "../../../src/deliver/worker.ts";
 import { createEgress, type EgressOptions } from "../../../src/net/egress.ts";
@@ -34,12 +34,12 @@ export interface PipelineOptions {
   /** As in relay.yaml. */
   config: Record<string, unknown>;
   lookup?: EgressOptions["lookup"];
-  /** What the sink gets to answer, ms. */
-  timeoutMs: number;
+  /** What the sink gets to answer, ms: in each attempt, the last in all that follow. A minute unless given. */
+  timeoutsMs?: readonly number[];
 }
 
 /** Delivers one run until it is delivered or dead, with a clock that jumps to whenever the next attempt is due. */
-export async function deliverOne({ kind, config, lookup, timeoutMs }: PipelineOptions): Promise<Ended> {
+export async function deliverOne({ kind, config, lookup, timeoutsMs = [60_000] }: PipelineOptions): Promise<Ended> {
   const database = openSqlite(":memory:", { exclusive: true });
   await migrate(database);
   const store = createSqlStore(database);
@@ -52,15 +52,19 @@ export async function deliverOne({ kind, config, lookup, timeoutMs }: PipelineOp
   const sinkKind = findKind(kind);
   const settings = sinkKind.config.parse(config);
   const sink = sinkKind.create("ops", settings, { ...egress, now: runtime.now, log: silentLog });
-  const worker = new Worker({
-    store,
-    lanes: [{ sink, concurrency: 1 }],
-    attempt: createAttempt({
+  const attempts = timeoutsMs.map((timeoutMs) =>
+    createAttempt({
       enrich: async () => ({ known: { artifacts: [], status: "unavailable" } }),
       links,
       timeoutMs,
       log: silentLog,
     }),
+  );
+  const worker = new Worker({
+    store,
+    lanes: [{ sink, concurrency: 1 }],
+    attempt: (claimed, ...rest) =>
+      attempts[Math.min(claimed.delivery.attempts, attempts.length) - 1]?.(claimed, ...rest) ?? expect.unreachable(),
     scheduleMs: SCHEDULE_MS,
     leaseMs: 60_000,
     runtime,
@@ -76,12 +80,12 @@ export async function deliverOne({ kind, config, lookup, timeoutMs }: PipelineOp
     runtime.advance((delivery.next_attempt_at ?? runtime.now()) - runtime.now());
   }
   const [delivery] = await store.deliveries({}, { limit: 1 });
-  const attempts = await store.attempts(["dlv_1"]);
+  const made = await store.attempts(["dlv_1"]);
   if (!delivery) throw new Error("the delivery is gone");
   return {
     state: delivery.state,
-    attempts: attempts.map(({ outcome }) => outcome),
-    reasons: attempts.map(({ reason }) => reason),
+    attempts: made.map(({ outcome }) => outcome),
+    reasons: made.map(({ reason }) => reason),
     receipt: delivery.receipt,
   };
 }
