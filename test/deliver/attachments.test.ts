@@ -112,7 +112,7 @@ describe("a webhook with screenshots and downloads", () => {
   });
 
   it("messages come in time though Skyvern's storage hangs", async () => {
-    const relay = await anApp({}, { standIns: ["slack"], file: "delivery: { timeout: 400ms }" });
+    const relay = await anApp({}, { standIns: ["slack"], file: "delivery: { timeout: 2s }" });
     relay.standIns.skyvern.addRun({ payload: fixtureJson("workflow_run.failed") });
     relay.standIns.skyvern.faults.push({ on: /signed-url|content/, times: 100, instead: "hang" });
     await relay.webhook(fixtureBytes("workflow_run.failed"));

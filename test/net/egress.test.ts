@@ -417,7 +417,7 @@ describe("an answer that is wanted whole", () => {
 
     test.each([
       ["is too long", "x".repeat(300_000), 10_000],
-      ["does not end in time", "x", 100],
+      ["does not end in time", "x", 1_000],
     ])("the connection of an answer that %s is closed", async (_what, body, ms) => {
       const closed = Promise.withResolvers<void>();
       const url = await serve((_request, response) => {
@@ -454,7 +454,7 @@ describe("an answer that is wanted whole", () => {
 
     test("a whole answer has its status though its end was not waited for", async () => {
       const url = await serve((_request, response) => response.writeHead(200, { "content-length": "100" }).write("[1"));
-      const { status, missing } = await client()(url, question({ signal: AbortSignal.timeout(100) }));
+      const { status, missing } = await client()(url, question({ signal: AbortSignal.timeout(1_000) }));
       expect([status, missing?.why]).toEqual([200, expect.objectContaining({ name: "TimeoutError" })]);
     });
 

@@ -242,7 +242,7 @@ routes:
   });
 
   it("a correction that comes while the first message is on its way follows it", async () => {
-    const { relay, http, retry } = await aRelay(`${FILE.replace(/\n {2}all.*/, "")}delivery: { timeout: 500ms }\n`);
+    const { relay, http, retry } = await aRelay(`${FILE.replace(/\n {2}all.*/, "")}delivery: { timeout: 2s }\n`);
     http.answers.push({ hang: true });
     await relay.webhook(COMPLETED);
     const delivering = relay.deliver();

@@ -345,7 +345,7 @@ describe("the deadline", () => {
   it("a deadline in the middle of the thread's files leaves the message delivered", async () => {
     const slack = await slackWith();
     slack.faults.push({ method: "upload", hang: true });
-    const outcome = await botOn(slack).deliver(jobWith({ files: { "a.pdf": 3 } }), AbortSignal.timeout(150));
+    const outcome = await botOn(slack).deliver(jobWith({ files: { "a.pdf": 3 } }), AbortSignal.timeout(1_500));
     expect(outcome.kind).toBe("delivered");
     expect(slack.messages()).toHaveLength(1);
   });
