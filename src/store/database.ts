@@ -1,6 +1,7 @@
 import Sqlite from "better-sqlite3";
 import { Kysely, SqliteDialect } from "kysely";
 import { BUSY_TIMEOUT_MS, connect, makeFolderOf } from "./sqlite/connection.ts";
+import { openLog, type SyncedLog } from "./sqlite/synced-log.ts";
 import { describeDamage, findDamageQuickly } from "./sqlite/integrity.ts";
 import { schemaSql } from "./schema/schema.ts";
 import { StorageFault } from "./contract/faults.ts";
@@ -60,9 +61,9 @@ export class DatabaseDamaged extends Error {}
 export class DatabaseInUse extends Error {}
 
 /**
- * Opens `path` (`:memory:` for tests) in WAL mode with `synchronous=FULL`: a commit is on the disk when it returns.
- * `exclusive` also takes the lock that keeps a second relay off the same file; the operating system gives it back when
- * the process ends, however it ends. Throws DatabaseInUse when it is taken.
+ * Opens `path` (`:memory:` for tests) in WAL mode: a transaction is on the disk when it resolves. `exclusive` also takes
+ * the lock that keeps a second relay off the same file; the operating system gives it back when the process ends,
+ * however it ends. Throws DatabaseInUse when it is taken.
  */
 export function openSqlite(
   path: string,
@@ -79,7 +80,7 @@ export function openSqlite(
     }
     return sqliteDatabase(writer, {
       lock,
-      ...(isFile ? { reader: openReader(path) } : {}),
+      ...(isFile ? { log: openLog(writer), reader: openReader(path) } : {}),
       ...(onCorrupt ? { onCorrupt } : {}),
     });
   } catch (error) {
@@ -130,6 +131,8 @@ function takeLock(path: string): Sqlite.Database {
 
 interface SqliteParts {
   reader?: Sqlite.Database;
+  /** Syncs each commit; without one a commit is as durable as the connection makes it. */
+  log?: SyncedLog | null;
   lock?: Sqlite.Database | null;
   /** Called whenever a statement finds that the file is damaged. */
   onCorrupt?: () => void;
@@ -138,7 +141,7 @@ interface SqliteParts {
 /** `reader` is a second connection to the same file, or the same connection where there is no file. */
 export function sqliteDatabase(
   writer: Sqlite.Database,
-  { reader = writer, lock = null, onCorrupt }: SqliteParts = {},
+  { reader = writer, log = null, lock = null, onCorrupt }: SqliteParts = {},
 ): Database {
   const failed = (error: unknown): void => {
     if (error instanceof Sqlite.SqliteError && /^SQLITE_(?:CORRUPT|NOTADB)/.test(error.code)) onCorrupt?.();
@@ -154,10 +157,9 @@ export function sqliteDatabase(
     script: async (_tx, sql) => {
       writer.exec(sql);
     },
-    transaction: (work) =>
-      writing
-        .connection()
-        .execute(async (tx) => {
+    transaction: async (work) => {
+      try {
+        const result = await writing.connection().execute(async (tx) => {
           // IMMEDIATE takes the write lock at once, so a writer in another process is met here and not at the first
           // write.
           writer.exec("BEGIN IMMEDIATE");
@@ -169,11 +171,14 @@ export function sqliteDatabase(
             if (writer.inTransaction) writer.exec("ROLLBACK");
             throw error;
           }
-        })
-        .catch((error: unknown) => {
-          failed(error);
-          throw toStorageFault(error);
-        }),
+        });
+        await log?.sync();
+        return result;
+      } catch (error) {
+        failed(error);
+        throw toStorageFault(error);
+      }
+    },
     read: (work) =>
       db
         .connection()
@@ -192,6 +197,7 @@ export function sqliteDatabase(
     close: async () => {
       await db.destroy();
       if (writing !== db) await writing.destroy();
+      log?.close();
       lock?.close();
     },
   };
