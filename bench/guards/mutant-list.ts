@@ -366,11 +366,13 @@ export const MUTANTS: readonly Mutant[] = [
     ["bodies that are no JSON", "isJson ? text : maskText(text, { readName, byName: false })", "text"],
     ["keys", "if (key.masked !== name) this.edits", "if (false) this.edits"],
   ]),
-  ...of("What is masked before the disk", "src/skyvern/mask-text.ts", MASK, [
+  ...of("What is masked before the disk", "src/skyvern/mask/mask-text.ts", MASK, [
     ["tokens of a known form", "if (HAS_FORM.test(text)) findForms(text, spans);", ""],
     ["credentials in URLs", 'if (text.includes("@")) findCredentialsInUrls(text, spans);', ""],
     ["what stands behind Authorization", "if (HAS_WORD.test(text)) findAfterWords(text, options, spans);", ""],
     ["proxies in texts", "if (HAS_PROXY.test(text)) findProxies(text, spans);", ""],
+    ["cells and lines", "if (HAS_CELLS.test(text)) findInCells(text, options.readName, spans);", ""],
+    ["pairs in words", "const separators = HAS_BLANK.test(text) ? SIGN_OR_WORD : SIGN;", "const separators = SIGN;"],
     ["wrappings", "hasOnlyPairs ? null : unwrap(masked)", "null as ReturnType<typeof unwrap> | null"],
   ]),
   ...of(

@@ -7,9 +7,9 @@
  * handles texts: in keys, in values, and in what is not JSON. docs/security.md says what is masked.
  */
 import { bareEnd, skipSpace, stringEnd } from "../platform/json.ts";
-import { HINT_IN_JSON, maskText, REDACTED } from "./mask-text.ts";
-import { isCode, looksSecret } from "./secret-looks.ts";
-import { createReadName, memoize, Named, type ReadName } from "./secret-names.ts";
+import { HINT_IN_JSON, maskText, REDACTED } from "./mask/mask-text.ts";
+import { isCode, looksSecret } from "./mask/secret-looks.ts";
+import { createReadName, memoize, Named, type ReadName } from "./mask/secret-names.ts";
 
 export { REDACTED };
 
@@ -68,8 +68,8 @@ interface KeyMeaning {
   masked: string;
 }
 
-const NAME_KEY = /^(?:name|key|field|header|label)$/i;
-const VALUE_KEY = /^(?:value|val|default_value)$/i;
+const NAME_KEY = /^(?:name|key|field|header|label|title|question)$/i;
+const VALUE_KEY = /^(?:value|val|default_value|content|answer)$/i;
 const USER_KEY = /^user(_?name)?$/i;
 
 interface NameReaders {

@@ -163,7 +163,7 @@ const aTask = (secrets: Secrets, id: string, endedAt: number) =>
     endedAt,
     status: "completed",
     payload: {
-      output: { rows: secrets.texts(45), text: secrets.texts(5).join(" and\n") },
+      output: { rows: secrets.texts(45), text: secrets.texts(5).join("\nand\n") },
       failure_reason: secrets.text(),
       extracted_information: { list: secrets.texts(4) },
       screenshot_urls: null,

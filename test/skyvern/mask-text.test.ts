@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { maskText, REDACTED } from "../../src/skyvern/mask-text.ts";
+import { maskText, REDACTED } from "../../src/skyvern/mask/mask-text.ts";
 import { createRedact } from "../../src/skyvern/redact.ts";
-import { createReadName } from "../../src/skyvern/secret-names.ts";
+import { createReadName } from "../../src/skyvern/mask/secret-names.ts";
 
 const readName = createReadName([]);
 const redact = createRedact();
@@ -59,6 +59,27 @@ const SECRETS = [
   `<input title="never closed name=csrf_token value=S3cr3tM4rk7Q>`,
   '<add key="ApiKey" value="S3cr3tM4rk7Q" />',
   '<meta name="csrf-token" content="S3cr3tM4rk7Q">',
+  '<input aria-label="API key" value="S3cr3tM4rk7Q">',
+  "the password is S3cr3tM4rk7Q",
+  "the password was S3cr3tM4rk7Q",
+  "password to S3cr3tM4rk7Q",
+  "password - S3cr3tM4rk7Q",
+  "password -> S3cr3tM4rk7Q",
+  "password — S3cr3tM4rk7Q",
+  "password 'S3cr3tM4rk7Q'",
+  "fill('password', 'S3cr3tM4rk7Q')",
+  "S3cr3tM4rk7Q is your password",
+  "S3cr3tM4rk7Q as your password",
+  "S3cr3tM4rk7Q into the password field",
+  "OTP 493817",
+  "code 493817 as your OTP",
+  "password\tS3cr3tM4rk7Q",
+  "password\n\nS3cr3tM4rk7Q",
+  "user,password\nbob,S3cr3tM4rk7Q",
+  "password  S3cr3tM4rk7Q",
+  "password | S3cr3tM4rk7Q",
+  "password │ S3cr3tM4rk7Q",
+  "<td>password</td><td>S3cr3tM4rk7Q</td>",
 ];
 
 const PIECES = [
@@ -72,6 +93,19 @@ const PIECES = [
   "API key",
   "authorization",
   "cookie",
+  " is ",
+  " was ",
+  " as your ",
+  " into the ",
+  " to ",
+  " for ",
+  "  ",
+  "|",
+  "OTP ",
+  "493817",
+  "password",
+  "</td>",
+  "<td>",
   "passwordT11:",
   "=",
   ":",

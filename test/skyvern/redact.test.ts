@@ -572,6 +572,7 @@ describe("secrets in unusual places", () => {
     [`{"parameters":{"fields":[{"value":"${S}","type":"text","name":"password"}]}}`],
     [`{"a":"curl -u bob:${S} --token ${S} -H 'X-Api-Key: ${S}' https://h"}`],
     [`{"output":{"password":"${S}"}}`],
+    [`{"output":[{"question":"What is the API key","answer":"${S}"},{"title":"Password","content":"${S}"}]}`],
     ["the key is ghp_" + S.repeat(3)],
   ])("a secret is masked in whatever wrapping: %s", (body) => {
     const { text } = redact(body);
@@ -624,6 +625,20 @@ describe("secrets in unusual places", () => {
     ["headers:{'"],
     ["cookie: a=b; "],
     ["-----BEGIN PRIVATE KEY-----"],
+    ["password\n"],
+    ["password\thunter22\n"],
+    ["user,password\nbob,hunter22\n"],
+    ["<tr><td>password</td><td>hunter22</td>"],
+    ["<input value='x' "],
+    ['<a title="'],
+    ["password ("],
+    ["password for "],
+    ["the password is "],
+    ["493817 is your code "],
+    ["</b>: "],
+    ["| "],
+    ["a,"],
+    [" \n"],
   ])("masking takes linear time, however often %j is repeated", (piece) => {
     redact(piece.repeat(SIZE / piece.length));
     redact(JSON.stringify({ parameters: { a: piece.repeat(SIZE / piece.length) } }));

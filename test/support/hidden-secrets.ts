@@ -36,6 +36,20 @@ const FORMS: ((name: string, secret: string) => string)[] = [
   (n, s) => `/p;${n}=${s}?a=1`,
   (_n, s) => `curl -H 'X-Api-Key: ${s}' https://h.example`,
   (n, s) => `const ${n.replaceAll("-", "_")} = "${s}";`,
+  (n, s) => `the ${n} is ${s}, then go on`,
+  (n, s) => `${n} for the portal: ${s}`,
+  (n, s) => `**${n}**: ${s}`,
+  (n, s) => `${n}:\n\n${s}`,
+  (n, s) => `Your new ${n}\n${s}\nCopy`,
+  (n, s) => `${n}\t${s}`,
+  (n, s) => `user\t${n}\trole\nbob\t${s}\tadmin`,
+  (n, s) => `id,user,${n}\n1,bob,${s}`,
+  (n, s) => `| ${n} | ${s} |`,
+  (n, s) => `| User | ${n} |\n|---|---|\n| bob | ${s} |`,
+  (n, s) => `<tr><td>${n}</td><td>${s}</td></tr>`,
+  (n, s) => `<table><tr><th>User</th><th>${n}</th></tr>\n<tr><td>bob</td><td>${s}</td></tr></table>`,
+  (n, s) => `<dt>${n}</dt>\n<dd>${s}</dd>`,
+  (n, s) => `<label>${n}</label> <input value="${s}">`,
 ];
 
 const each = (text: string, write: (code: string) => string): string =>

@@ -2,6 +2,8 @@
  * Masks a text that is not JSON, or that JSON holds as a string. One grammar covers whatever it contains. It finds
  *
  * - pairs: `name=value`, `name: value`, `"name": "value"`, `--name value`, with the name judged by the list of names;
+ * - the same in words: `the name is value`, `name of the portal: value`, `value is your name`;
+ * - what stands in the cell of a table, or on the line, behind or below a name ({@link judgeCells});
  * - the credentials of URLs, and in their query and fragment what gives access;
  * - what follows `Authorization`, `Cookie`, `Bearer` and the like;
  * - what the elements and form fields of XML and HTML hold, with the name judged as in a pair;
@@ -10,8 +12,9 @@
  * The text is searched as it stands, and once more without its wrappings ({@link unwrap}). Each search moves forward
  * only and looks back a bounded distance, so the time is proportional to the length.
  */
+import { CELL_SIGNS, judgeCells, trimmed, type TextSpan } from "./cells.ts";
 import { Named, type ReadName } from "./secret-names.ts";
-import { discard } from "../platform/memory/discard.ts";
+import { discard } from "../../platform/memory/discard.ts";
 import {
   isCode,
   isPlaceholder,
@@ -31,32 +34,42 @@ export interface MaskTextOptions {
   byName: boolean;
 }
 
-/** The colon of a pair, and not that of `://`, nor one of the first two of `T11:52:29`. */
-const COLON_OF_PAIR = String.raw`:(?!\/\/|(?<=[T:]\d\d:)\d)`;
+/** What follows the colon of a pair, and not that of `://`, nor one of the first two of `T11:52:29`. */
+const BEHIND_COLON = String.raw`(?!\/\/|(?<=[T:]\d\d:)\d)`;
+/** What follows the first colon of `:8080:user`. */
+const BEHIND_COLON_OF_PROXY = String.raw`(?=\d{2,5}:[^\s\d/])`;
+/** The blank behind a scheme that a secret follows, or the dash of an option. */
+const SCHEME_HINT = String.raw`[ \t](?<=(?i:bearer|basic).)`;
+const OPTION_HINT = String.raw`-(?<![\w-]-)(?=-?[A-Za-z][\w-]{0,60}[ \t])`;
+const WORD_HINT = `${SCHEME_HINT}|${OPTION_HINT}`;
+const TAG_HINT = "<(?=[A-Za-z/])";
 
-/** The first colon of `:8080:user`. */
-const PROXY_HINT = String.raw`:(?=\d{2,5}:[^\s\d/])`;
-/** The blank behind a word that a secret follows, or the dash of an option. */
-const WORD_HINT = String.raw`[ \t](?<=(?i:bearer|basic|api-?key|token).)|-(?<![\w-]-)(?=-?[A-Za-z][\w-]{0,60}[ \t])`;
+/** What stands for a separator behind a blank: `the password is hunter22`, `493817 as your code`. */
+const VERB = String.raw`(?:ist?|was|->?|\u2013|\u2014|\u2192)(?=[ \t:])|(?:as|into)(?=[ \t](?:the|your|my)[ \t])`;
+/** The blank of a pair that has no more than it: `token k3yV4lue9`, `code 493817`. */
+const NAME_BEFORE = String.raw`(?<=(?i:token|api[-_ ]?key).)|(?<=(?i:code|otp|2fa).)(?=["'(#]?\d{3})|(?<=(?i:password|passwort|passwd).)(?=["'\x60(]{0,2}[^\s"'\x60]{0,40}[\d!$^*+%&~@#])`;
+/** The blank of all of these, of two blanks, and of a scheme: one search for all of them is the fastest. */
+const BLANK_HINT = String.raw`[ \t](?:${VERB}|[ ]|["'(#]?\d{3}(?<=[eEpPaA].{4,5})|'(?<=,.')|(?<=(?i:token|api[-_ ]?key|bearer|basic|password|passwort|passwd).))`;
 
-const TAG_HINT = "<(?=[A-Za-z])";
-
+const OTHER_HINTS = `${OPTION_HINT}|${TAG_HINT}|${SECRET_FORMS_HINT}|${WRAPPING_HINT}`;
 /** The characters without which a text holds nothing to mask except pairs. */
-const RARE_HINT = `${WORD_HINT}|@|${TAG_HINT}|${PROXY_HINT}|${SECRET_FORMS_HINT}|${WRAPPING_HINT}`;
+const RARE_HINT = `[@${CELL_SIGNS}]|${SCHEME_HINT}| (?= )|:${BEHIND_COLON_OF_PROXY}|${OTHER_HINTS}`;
 
 /**
- * These match one character of every text that {@link maskText} changes; most texts have none. `HINT_IN_JSON` is for
- * the strings of JSON: it does not stop at the colons between them, so that one search goes through a whole body.
+ * Matches one character of every string of JSON that {@link maskText} changes; most have none. It does not stop at the
+ * colons between the strings, so that one search goes through a whole body.
  */
-const HINT = new RegExp(`=|${COLON_OF_PAIR}|${RARE_HINT}`);
-export const HINT_IN_JSON = new RegExp(`=|${COLON_OF_PAIR}(?<!":)|${RARE_HINT}`, "g");
+export const HINT_IN_JSON = new RegExp(
+  `:(?:(?<!":)${BEHIND_COLON}|${BEHIND_COLON_OF_PROXY})|${BLANK_HINT}|[=@${CELL_SIGNS}]|${OTHER_HINTS}`,
+  "g",
+);
 const RARE = new RegExp(RARE_HINT);
 const HAS_WORD = new RegExp(WORD_HINT);
-const HAS_PROXY = new RegExp(PROXY_HINT);
+const HAS_CELLS = new RegExp(`[${CELL_SIGNS}]| (?= )|${TAG_HINT}`);
+const HAS_PROXY = new RegExp(`:${BEHIND_COLON_OF_PROXY}`);
 const HAS_FORM = new RegExp(SECRET_FORMS_HINT);
 
 export function maskText(text: string, options: MaskTextOptions): string {
-  if (!HINT.test(text)) return text;
   let masked = text;
   // Removing one secret may reveal another; each round but the last makes the text shorter or stops.
   for (let round = 0; round < MOST_ROUNDS; round += 1) {
@@ -89,8 +102,6 @@ interface TextView {
   /** Whether there is no other view of the same text. */
   isAlone: boolean;
 }
-
-type TextSpan = readonly [start: number, end: number];
 
 /** A body may hold half a million secrets, so that a span is two numbers in lists and no object. */
 class Spans {
@@ -127,6 +138,7 @@ function findSecrets(view: TextView, options: MaskTextOptions, hasOnlyPairs: boo
   const { text } = view;
   if (text.includes("@")) findCredentialsInUrls(text, spans);
   if (text.includes("<")) findInMarkup(text, options, spans);
+  if (HAS_CELLS.test(text)) findInCells(text, options.readName, spans);
   if (HAS_WORD.test(text)) findAfterWords(text, options, spans);
   if (HAS_PROXY.test(text)) findProxies(text, spans);
   if (HAS_FORM.test(text)) findForms(text, spans);
@@ -212,7 +224,7 @@ const TAG = new RegExp(
 /** Its value in quotes, or without, as minified pages have it. */
 const ATTRIBUTE = /([\w:-]{1,40})\s{0,9}=\s{0,9}(?:"([^"]*)"|'([^']*)'|((?!&)[^\s"'`=<>\\]+))/g;
 /** Attributes that name what the element holds, and those that hold it. */
-const NAMING = /^(?:name|key|property|itemprop|http-equiv|type)$/i;
+const NAMING = /^(?:name|key|property|itemprop|http-equiv|type|id|placeholder|aria-label|title|autocomplete)$/i;
 const HOLDING = /^(?:value|content)$/i;
 /** An element with a longer text holds no secret. */
 const MOST_TEXT = 2_000;
@@ -224,7 +236,7 @@ function findInMarkup(text: string, { readName, byName }: MaskTextOptions, spans
     const { flags, values } = readTag(tag, readName);
     if ((flags & Named.secret) === 0) continue;
     for (const given of [...values, elementText(text, TAG.lastIndex, tag[4] !== undefined)]) {
-      const [start, end] = trimmed(text, given);
+      const [start, end] = trimmed(text, ...given);
       const value = text.slice(start, end);
       const isSecret = byName ? !isPlaceholder(value) : isSecretValue(value, flags);
       if (value !== "" && isSecret && !value.includes(REDACTED)) spans.push([start, end]);
@@ -255,15 +267,56 @@ function elementText(text: string, start: number, isCdata: boolean): TextSpan {
   return [start, isWhole ? start + length : start];
 }
 
-function trimmed(text: string, [from, to]: TextSpan): TextSpan {
-  const value = text.slice(from, to);
-  const start = from + value.length - value.trimStart().length;
-  return [start, Math.max(start, from + value.trimEnd().length)];
+// --- cells ----------------------------------------------------------------------------------------------------------
+
+/** What may stand between a name and the end of its cell: `Your password is:`, `Password (new) *`, `password: >-`. */
+const BEHIND_NAME = /(?:[ \t](?:is|was|ist))?(?:[\s=:*>"'\x60-]|[ \t]\([^()]{0,40}\)){0,9}$/;
+const ENDS_WITH_VERB = /[ \t](?:is|was|ist)$/;
+/** What stands before the last word of a name and belongs to it. */
+const WHOLE = /^["']?(?:[\w-]+ ){0,2}$/;
+/** What makes a name the subject of a complaint: `wrong password`. */
+const COMPLAINT =
+  /\b(?:wrong|invalid|incorrect|bad|missing|expired|unknown|no|forgot|forgotten)[ \t]{1,9}(?:\w{1,20}[ \t]{1,9})?$/i;
+const MAIL_ADDRESS = /^[\w.+-]{1,64}@(?:[\w-]{1,63}\.){1,9}[a-z]{2,}$/i;
+/** What may stand around a value in its cell: `**…**`, `value: …`. */
+const AROUND_VALUE = /^((?:val(?:ue)?[ \t]{0,3}[:=][ \t]{0,3})?(["'*_\x60]{0,3}))(.+)\2$/;
+
+/** Here the value must look like a secret, even where a name alone is enough elsewhere. */
+function findInCells(text: string, readName: ReadName, spans: Pick<Spans, "push">) {
+  judgeCells(text, {
+    readName: (start, end, isWhole) => {
+      const ending = text.slice(Math.max(start, end - LONGEST_NAME), end);
+      const isAtEnd = isLetterOrDigit(ending.charCodeAt(ending.length - 1)) && !ENDS_WITH_VERB.test(ending);
+      const at = isAtEnd ? end : end - (BEHIND_NAME.exec(ending)?.[0].length ?? 0);
+      const pair = readPair(text, at, end, readName);
+      if (pair === null || pair.nameStart < start) return 0;
+      const flags = pair.flags & ~Named.query;
+      if (pair.nameStart === start) return flags;
+      const before = text.slice(Math.max(start, pair.nameStart - 30), pair.nameStart);
+      return (isWhole ? WHOLE.test(before) : !COMPLAINT.test(before)) ? flags : 0;
+    },
+    take: (start, end, flags) => {
+      const cell = text.slice(start, Math.min(end, start + MOST_JUDGED));
+      const [, before = "", quote = "", value = cell] =
+        (isLetterOrDigit(cell.charCodeAt(0)) && !cell.startsWith("val") ? null : AROUND_VALUE.exec(cell)) ?? [];
+      if (isPlaceholder(value)) return true;
+      if (!isSecretValue(value, flags) || MAIL_ADDRESS.test(value)) return false;
+      spans.push([start + before.length, end - (cell.length < MOST_JUDGED ? quote.length : 0)]);
+      return true;
+    },
+  });
 }
 
 // --- pairs ----------------------------------------------------------------------------------------------------------
 
-const SEPARATOR = /[=:]/g;
+/** Words that may stand between a name and its separator, with more: `password for the portal`, `password (new)`. */
+const WORD_BETWEEN = String.raw`(?:for|of|to|at|on|in|from|you|now|be|been)(?=[ \t])|\(`;
+/** Those that no value follows. */
+const NEVER_LAST = /[ \t](?:for|of|at|on|in|from|you|\()$/;
+const SIGN = /[=:]/g;
+const HAS_BLANK = /[ \t]/;
+/** A sign between a name and its value, or the blank and the word behind it. */
+const SIGN_OR_WORD = new RegExp(String.raw`[=:]|,(?=[ \t]["'])|[ \t](?:${WORD_BETWEEN}|${VERB}|${NAME_BEFORE})`, "g");
 const LONGEST_NAME = 80;
 
 interface Pair {
@@ -276,26 +329,72 @@ interface Pair {
 
 function findPairs(view: TextView, options: MaskTextOptions, spans: Pick<Spans, "push">) {
   const { text } = view;
-  SEPARATOR.lastIndex = 0;
-  while (SEPARATOR.test(text)) {
-    const at = SEPARATOR.lastIndex - 1;
+  const { readName } = options;
+  /** The last name that has a word behind it. */
+  let far: Pair | null = null;
+  const separators = HAS_BLANK.test(text) ? SIGN_OR_WORD : SIGN;
+  separators.lastIndex = 0;
+  while (separators.test(text)) {
+    let separator = separators.lastIndex - 1;
+    let at = separator;
+    const sign = text.charCodeAt(at);
     const next = text.charCodeAt(at + 1);
-    let separator = at;
-    if (text.charCodeAt(at) === EQUALS) {
+    const isInWords = sign !== EQUALS && sign !== COLON;
+    if (isInWords) {
+      while (!isBlank(text.charCodeAt(at)) && text[at] !== ",") at -= 1;
+      if (next === COLON) separator += 1;
+    } else if (sign === EQUALS) {
       if (next === EQUALS) {
-        SEPARATOR.lastIndex = afterAll(text, at, EQUALS);
+        separators.lastIndex = afterAll(text, at, EQUALS);
         continue;
       }
       if (next === GREATER) separator = at + 1;
-    } else if (next === EQUALS || next === COLON || (next === SLASH && text.charCodeAt(at + 2) === SLASH)) continue;
-    if (isTimeOfDay(text, at)) continue;
-    const pair = readPair(text, at, separator, options.readName);
-    if (pair === null) continue;
-    const span = findValue(view, pair, options);
+    } else {
+      if (next === EQUALS || next === COLON || (next === SLASH && text.charCodeAt(at + 2) === SLASH)) continue;
+      if (isTimeOfDay(text, at)) continue;
+    }
+    const near = readPair(text, at, separator, readName);
+    let span: TextSpan | null;
+    if (near !== null && !isInWords) span = findValue(view, near, options, false);
+    else {
+      const farFlags = far !== null && isBehind(text, far.separator, at) ? far.flags : 0;
+      const flags = ((near?.flags ?? 0) | farFlags) & ~Named.query;
+      span = findInWords(view, { flags, nameStart: at, separator }, at, readName);
+      if (near !== null && near.flags !== Named.query) far = near;
+    }
     if (span === null || span[0] >= span[1]) continue;
     spans.push(span);
-    SEPARATOR.lastIndex = Math.max(span[1], SEPARATOR.lastIndex);
+    separators.lastIndex = Math.max(span[1], separators.lastIndex);
   }
+}
+
+/** In words, and with words between a name and its separator, only what looks like a secret is one. */
+function findInWords(view: TextView, pair: Pair, at: number, readName: ReadName): TextSpan | null {
+  const sign = view.text.slice(at, pair.separator + 1);
+  const before = sign.length === 1 ? null : findValueBefore(view.text, at, at + sign.length, readName);
+  if (before !== null || pair.flags === 0 || NEVER_LAST.test(sign)) return before;
+  return findValue(view, pair, { readName, byName: false }, true);
+}
+
+/** Whether a separator belongs to a name far before it: only words of one clause are between them. */
+const isBehind = (text: string, name: number, separator: number): boolean =>
+  separator - name < LONGEST_NAME && !/[,;:=!?"<>|\n]|\.\s/.test(text.slice(name + 1, separator));
+
+/** ` your verification code`, ` the password field` */
+const NAME_BEHIND =
+  /[ \t](?:your|the|my)(?:[ \t]{1,3}[\w-]{1,40}){1,4}?(?=[ \t]{0,3}(?:$|[.,;!)\n<"'])|[ \t](?:for|to|and)[ \t])/y;
+const FIELD = /[ \t](?:field|box|input)$/;
+const LAST_WORD = /(\d{3}[ -]\d{3,4}|[^\s"'\x60<>(]{1,80})["'\x60]?$/;
+
+/** The value in `493817 is your verification code`, `typed hunter22 into the password field`. */
+function findValueBefore(text: string, at: number, from: number, readName: ReadName): TextSpan | null {
+  const phrase = text.slice(from, findEnd(NAME_BEHIND, text, from));
+  const to = from + (text.startsWith("into", at + 1) ? phrase.replace(FIELD, "") : phrase).length;
+  const pair = phrase === "" ? null : readPair(text, to, to, readName);
+  if (pair === null) return null;
+  const [ending = "", value = ""] = LAST_WORD.exec(text.slice(Math.max(0, at - LONGEST_NAME), at)) ?? [];
+  const start = at - ending.length;
+  return isSecretValue(value, pair.flags) ? [start, start + value.length] : null;
 }
 
 /** The first or second colon of `T11:52:29`, which most colons in a payload are. */
@@ -324,22 +423,31 @@ function readPair(text: string, at: number, separator: number, readName: ReadNam
   let end = at;
   const floor = Math.max(0, at - LONGEST_NAME);
   while (end > floor && isBetween(text.charCodeAt(end - 1))) end -= 1;
+  if (text.charCodeAt(end - 1) === GREATER)
+    end -= CLOSING_TAG.exec(text.slice(Math.max(floor, end - 12), end))?.[0].length ?? 0;
   let start = end;
   while (start > floor && isOfName(text.charCodeAt(start - 1))) start -= 1;
   if (start === end) return null;
   let flags = readName(text.slice(start, end));
-  if ((flags & ~Named.query) === 0 && start > floor && text.charCodeAt(start - 1) === 0x20) {
-    // A name of two words, such as `API key`.
+  if (mayBeTwoWords(flags) && start > floor && text.charCodeAt(start - 1) === 0x20) {
     let first = start - 1;
     while (first > floor && isOfName(text.charCodeAt(first - 1))) first -= 1;
-    if (first < start - 1) flags |= readName(text.slice(first, end)) & ~Named.query;
+    const more = first < start - 1 ? readName(text.slice(first, end)) & ~Named.query & ~flags : 0;
+    if (more !== 0) [flags, start] = [flags | more, first];
   }
   return flags === 0 ? null : { flags, nameStart: start, separator };
 }
 
-/** Characters between a name and its separator: spaces, closing quotes and their escapes, the colon of `:=`. */
+/** Whether the word before may say more, as in `API key`, `one-time password`. */
+const mayBeTwoWords = (flags: number): boolean =>
+  (flags & ~Named.query) === 0 || (flags & (Named.password | Named.code)) === Named.password;
+
+/** `</strong>` */
+const CLOSING_TAG = /<\/[a-z\d]+>$/i;
+
+/** Characters between a name and its separator: spaces, closing quotes and their escapes, `**`, the colon of `:=`. */
 const isBetween = (c: number): boolean =>
-  c === 0x20 || c === 0x22 || c === 0x27 || c === 0x5c || c === 0x60 || c === COLON;
+  c === 0x20 || c === 0x22 || c === 0x27 || c === 0x2a || c === 0x5c || c === 0x60 || c === COLON;
 
 /** Letters, digits, `_ . $ - [ ]`. */
 const isOfName = (c: number): boolean =>
@@ -354,17 +462,20 @@ const isOfName = (c: number): boolean =>
   c === 0x5d ||
   (c > 0xa0 && c !== 0x3000 && c !== 0xfeff && (c < 0x2000 || c > 0x206f));
 
-function findValue(view: TextView, pair: Pair, options: MaskTextOptions): TextSpan | null {
+function findValue(view: TextView, pair: Pair, options: MaskTextOptions, isInWords: boolean): TextSpan | null {
   const { text } = view;
   const { flags, separator } = pair;
   const isEqual = text.charCodeAt(separator) === EQUALS;
   let start = separator + 1;
   while (start < separator + 5 && isBlank(text.charCodeAt(start))) start += 1;
-  const isTight = start === separator + 1;
+  const isTight = start === separator + 1 && !isInWords;
+  if (isInWords && (text[start] === "(" || text[start] === "#")) start += 1;
+  const isBold = text.startsWith("**", start) && text.charCodeAt(start + 2) !== ASTERISK;
+  if (isBold) for (start += 2; start < separator + 9 && isBlank(text.charCodeAt(start));) start += 1;
   const before = pair.nameStart === 0 ? 0 : text.charCodeAt(pair.nameStart - 1);
   const isInQuery = isEqual && isTight && isQueryMark(before);
   if ((flags & ~Named.query) === 0 && !isInQuery) return null;
-  const depth = view.depths?.[separator] ?? 0;
+  const depth = view.depths?.[isInWords ? start - 1 : separator] ?? 0;
   const first = text.charCodeAt(start);
   if (Number.isNaN(first) || (first === 0x5b && text.startsWith(REDACTED, start))) return null;
   // A value that begins with an escape is judged in the decoded text.
@@ -374,7 +485,12 @@ function findValue(view: TextView, pair: Pair, options: MaskTextOptions): TextSp
   if (first === 0x7b || first === 0x5b) {
     if (findEnd(TEMPLATE, text, start) > start) return null;
     const isHeaders = (flags & Named.headers) !== 0;
-    if (!(isHeaders ? isJsonBeginning(text, start) : options.byName || isInQuery)) return null;
+    if (!(isHeaders ? isJsonBeginning(text, start) : options.byName || isInQuery)) {
+      if (first === 0x7b || isHeaders) return null;
+      // `password=[hunter22]`
+      const word = /^\[[^[\]{}"',]{1,200}(?=\])/.exec(text.slice(start, start + MOST_JUDGED))?.[0] ?? "";
+      return isSecretValue(word.slice(1), flags) ? [start + 1, start + word.length] : null;
+    }
     const end = groupEnd(text, start);
     return isHeaders && hasPlainHeadersOnly(text.slice(start, Math.min(end, start + MOST_JUDGED + 1)))
       ? null
@@ -390,7 +506,10 @@ function findValue(view: TextView, pair: Pair, options: MaskTextOptions): TextSp
   }
   if ((flags & (Named.authorization | Named.cookie)) !== 0) return findHeaderValue(text, start, flags, options);
   const isSettled = options.byName || isInQuery;
-  const end = bareValueEnd(view, start, depth, isTight, isSettled ? text.length : start + MOST_JUDGED);
+  const code = (flags & Named.code) === 0 ? start : findEnd(SPLIT_CODE, text, start);
+  if (code > start) return [start, code];
+  let end = bareValueEnd(view, start, depth, isTight, isSettled ? text.length : start + MOST_JUDGED);
+  if (isBold) end = start + (/^[^*]*/.exec(text.slice(start, end))?.[0].length ?? 0);
   if (end <= start) return null;
   if (isInQuery && !isLetterOrDigit(first) && isPlaceholder(text.slice(start, Math.min(end, start + MOST_JUDGED))))
     return null;
@@ -399,10 +518,14 @@ function findValue(view: TextView, pair: Pair, options: MaskTextOptions): TextSp
     isEqual && isTight && (text.charCodeAt(end) === AMPERSAND || (pair.nameStart === 0 && end === text.length));
   const value = text.slice(start, end);
   if (isForm ? isPlaceholder(value) : !isSecretValue(value, flags)) return null;
-  return [start, bareValueEnd(view, start, depth, isTight, text.length)];
+  return [start, isBold ? end : bareValueEnd(view, start, depth, isTight, text.length)];
 }
 
+/** `493 817` */
+const SPLIT_CODE = /\d{3}[ -]\d{3,4}(?![\w-])/y;
+
 const AMPERSAND = 0x26;
+const ASTERISK = 0x2a;
 const isEscape = (c: number): boolean => c === 0x25 || c === AMPERSAND || c === 0x5c;
 const WRAPPED_BEGINNING = /^(?:&(?:#|[a-z]{2,7};)|%[0-9a-f]{2}|\\)/i;
 /** How much of a value is examined to judge it. */
@@ -554,7 +677,7 @@ function nextWord(text: string, from: number): { text: string; start: number; en
 
 /** A word that a secret follows without a separator: an Authorization scheme, or an option of a command. */
 const SECRET_AFTER =
-  /(?<![\w-])(?:(bearer|basic|apikey|api-key|token)[ \t]{1,3}|(--?[a-z][\w-]{0,60})[ \t]{1,3}["']?)(?!\[redacted\])([^\s"'<>`]{3,})/gi;
+  /(?<![\w-])(?:(bearer|basic)[ \t]{1,3}|(--?[a-z][\w-]{0,60})[ \t]{1,3}["']?)(?!\[redacted\])([^\s"'<>`]{3,})/gi;
 
 function findAfterWords(text: string, { readName, byName }: MaskTextOptions, spans: Pick<Spans, "push">) {
   SECRET_AFTER.lastIndex = 0;
@@ -564,9 +687,7 @@ function findAfterWords(text: string, { readName, byName }: MaskTextOptions, spa
     const start = found.index + all.length - word.length;
     const span: TextSpan = [start, start + value.length];
     if (scheme !== undefined) {
-      const isScheme = /^b/i.test(scheme);
-      const judged = isScheme ? (/^[\w.~+/=-]+/.exec(value)?.[0] ?? "") : value;
-      if (looksSecret(judged, isScheme)) spans.push(span);
+      if (looksSecret(/^[\w.~+/=-]+/.exec(value)?.[0] ?? "", true)) spans.push(span);
     } else if (/^(?:-u|--user|--proxy-user)$/.test(option)) {
       const colon = value.indexOf(":");
       if (colon > 0 && colon < value.length - 1 && !value.startsWith("://", colon)) spans.push(span);

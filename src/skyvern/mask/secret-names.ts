@@ -37,10 +37,8 @@ const STEMS = [
   "cookie",
   "bearer",
   "credential",
-  "securitycode",
-  "verificationcode",
-  "accesscode",
-  "onetime",
+  "(?:security|verification|authentication|access|login|signin)code",
+  "onetime(?:code|pass|pin|token|key|link|url|$)",
   "cardnumber",
   "creditcard",
   "securityanswer",
@@ -84,7 +82,7 @@ const WORDS = [
 
 /** Endings of names that are about a secret without holding one, and counted `tokens`. */
 const ABOUT_SECRETS =
-  /_(?:file|path|dir|count|type|limit|length|policy|usage|ttl|expiry|expiration|expires(?:_(?:in|at))?|required|enabled|consent|algorithm|field|selector|strength|status)_$|_(?:max|min|total|num|prompt|completion|input|output|cached|reasoning|used|context)_tokens_$/;
+  /_(?:file|path|dir|count|type|limit|length|policy|usage|ttl|expiry|expiration|expires(?:_(?:in|at))?|required|enabled|consent|algorithm|field|selector|strength|status|reset|incorrect|invalid|wrong|missing|failed|failure|error|changed|page)_$|_(?:max|min|total|num|prompt|completion|input|output|cached|reasoning|used|context)_tokens_$/;
 
 /** Names of query parameters that give access, besides the secret ones. */
 const QUERY_NAMES =
@@ -92,7 +90,7 @@ const QUERY_NAMES =
 
 /** Names of one-time codes: of a word, and joined. */
 const CODE_WORD = /_t?otp_/;
-const CODES = /onetime|verificationcode|securitycode|2fa|mfa/;
+const CODES = /onetime|(?:security|verification|authentication|access|login|signin|pass)code|2fa|mfa/;
 
 const PASSWORDS = /passw|passphrase|passcode|pwd|secret/;
 

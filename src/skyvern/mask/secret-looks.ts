@@ -5,7 +5,8 @@
  * @param weak under the name of a password, where letters and a single digit do
  */
 export function looksSecret(value: string, weak: boolean): boolean {
-  const text = value.length > MOST_LOOKED_AT ? value.slice(0, MOST_LOOKED_AT) : value.replace(/[),.;:!?\]}]+$/, "");
+  const text =
+    value.length > MOST_LOOKED_AT ? value.slice(0, MOST_LOOKED_AT) : value.replace(/^\*{1,2}|[),.;:!?\]}*]+$/g, "");
   if (text.length < (weak ? 4 : 6) || /\s/.test(text) || text.includes("[redacted]")) return false;
   if (
     PLACEHOLDER.test(text) ||
@@ -50,7 +51,7 @@ const SKYVERN_ID = /^[a-z]{1,4}_(?:v2_|sched_)?(?:\d{15,}|[0-9a-f]{32})$|^cred_\
 
 /** Names of algorithms, formats and versions. */
 const TERM =
-  /^(?:(?:sha|md|aes|rsa|ecdsa|base|utf|oauth|iso|rs|hs|es|ps|x|tls|ssl|http\/?|ipv|v|h|oidc|saml|fido|u2f|p|argon|pbkdf|ed|ascii|mp|s|f)[-_]?\d[\d.+/-]*(?:[-_/](?:gcm|cbc|sha|hmac|pss|bit)\d*)*|hmac-?sha\d+|\d+(?:st|nd|rd|th))$/i;
+  /^(?:(?:sha|md|aes|rsa|ecdsa|base|utf|oauth|iso|rs|hs|es|ps|x|tls|ssl|http\/?|ipv|v|h|oidc|saml|fido|u2f|p|argon|pbkdf|[bs]crypt|ed|ascii|mp|s|f)[-_]?\d[\d.+/-]*(?:[-_/](?:gcm|cbc|sha|hmac|pss|bit)\d*)*(?:sum|-(?:encoded|hashed|encrypted|signed|based))?|hmac-?sha\d+|\d+(?:st|nd|rd|th))$/i;
 
 /** Code: `get_token2(…`, `tokens[0…`, `config.token1`. */
 const CALL =
@@ -60,9 +61,9 @@ const CALL =
 const AMOUNT =
   /^[\d.,:+/~<>=€$£%-]*(?:[a-zµ°]{1,8}|-?(?:digits?|characters?|chars?|words?|letters?|minutes?|hours?|days?|bits?|bytes?|tokens?))?$|^\d{4}-\d{2}-\d{2}(?:T[\d:.]+(?:Z|[+-][\d:]+)?)?$/i;
 
-/** A URL, a path, a file. */
+/** A URL, a path, a file, an element of a page. */
 const PLACE =
-  /:\/\/|^\.{0,2}\/[\w.-]+(?:\/|$)|\.(?:pdf|csv|json|txt|png|jpe?g|html?|js|ts|py|ya?ml|xml|zip|docx?|xlsx?|md)$/i;
+  /:\/\/|^#[a-z][a-z_-]*$|^\.{0,2}\/[\w.-]+(?:\/|$)|\.(?:pdf|csv|json|txt|png|jpe?g|html?|js|ts|py|ya?ml|xml|zip|docx?|xlsx?|md)$/i;
 
 /** `.env` */
 const DOTFILE = /^\.[a-z][\w.-]*$/;

@@ -4,7 +4,7 @@
  * one. Every step makes the text shorter, so the time is proportional to its length.
  */
 
-import { discard } from "../platform/memory/discard.ts";
+import { discard } from "../../platform/memory/discard.ts";
 
 /** A text without its wrappings, and where each of its characters stands in the text that it was made of. */
 export interface UnwrappedView {
