@@ -31,6 +31,10 @@ const IN_WORDS: Write[] = [
   (n, v) => `<strong>${n}</strong>: ${v}`,
   (n, v) => `fill('${n}', '${v}')`,
   (n, v) => `${n}=[${v}]`,
+  (n, v) => `page.locator("#${n}").fill("${v}")`,
+  (n, v) => `config["${n}"] = "${v}"`,
+  (n, v) => `${n} = """${v}"""`,
+  (n, v) => `${n}:\u00a0${v}`,
 ];
 
 const IN_PLACES: Write[] = [
@@ -62,6 +66,7 @@ const IN_PLACES: Write[] = [
   (n, v) => `<div><div>${n}</div><div>${v}</div></div>`,
   (n, v) => `<p>Your ${n} is <b>${v}</b>.</p>`,
   (n, v) => `${n}<br>${v}<br>`,
+  (n, v) => `### ${n}:\n\`\`\`\n${v}\n\`\`\``,
   (n, v) => `<label>${n}</label>\n<input type="text" value="${v}">`,
   (n, v) => `<input aria-label="${n}" value="${v}">`,
   (n, v) => `<input id=x placeholder="${n}" value='${v}'>`,
@@ -116,6 +121,9 @@ it.each([
   "enter the password 'hunter22'",
   "ALTER USER bob WITH PASSWORD 'hunter22'",
   "set the password to hunter22",
+  "filled the password field with hunter22",
+  'set the value of the API key field to "k3yV4lue9"',
+  "typed 'hunter22' in the password field",
   "the API key k3yV4lue9 was used",
   "verification code 493817 was not accepted",
   "one-time password: 493 817",

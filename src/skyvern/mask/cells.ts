@@ -222,13 +222,13 @@ class SeparatedLines {
   }
 }
 
-/** Whether it is a line between rows: `+---+---+`, `:---`. */
+/** Whether it is a line between rows, or a fence: `+---+---+`, `:---`, ```` ``` ````. */
 function isRule(text: string, start: number, end: number): boolean {
   for (let at = start; at < end; at += 1) if (!RULE.includes(text[at] ?? "")) return false;
   return true;
 }
 
-const RULE = "-+=:\u2500\u2550\u253c";
+const RULE = "-+=:`~\u2500\u2550\u253c";
 /** `-`, `*`, `>`, and a bullet. */
 const isBullet = (c: number): boolean => c === 0x2d || c === 0x2a || c === 0x3e || c === 0x2022;
 const isBlank = (c: number): boolean => c <= 0x20 || c === 0xa0;

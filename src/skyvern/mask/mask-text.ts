@@ -49,7 +49,7 @@ const VERB = String.raw`(?:ist?|was|->?|\u2013|\u2014|\u2192)(?=[ \t:])|(?:as|in
 /** The blank of a pair that has no more than it: `token k3yV4lue9`, `code 493817`. */
 const NAME_BEFORE = String.raw`(?<=(?i:token|api[-_ ]?key).)|(?<=(?i:code|otp|2fa).)(?=["'(#]?\d{3})|(?<=(?i:password|passwort|passwd).)(?=["'\x60(]{0,2}[^\s"'\x60]{0,40}[\d!$^*+%&~@#])`;
 /** The blank of all of these, of two blanks, and of a scheme: one search for all of them is the fastest. */
-const BLANK_HINT = String.raw`[ \t](?:${VERB}|[ ]|["'(#]?\d{3}(?<=[eEpPaA].{4,5})|'(?<=,.')|(?<=(?i:token|api[-_ ]?key|bearer|basic|password|passwort|passwd).))`;
+const BLANK_HINT = String.raw`[ \t](?:${VERB}|[ ]|["'(#]?\d{3}(?<=[eEpPaAhHoO].{4,5})|'(?<=,.')|(?<=(?i:token|api[-_ ]?key|bearer|basic|password|passwort|passwd).))`;
 
 const OTHER_HINTS = `${OPTION_HINT}|${TAG_HINT}|${SECRET_FORMS_HINT}|${WRAPPING_HINT}`;
 /** The characters without which a text holds nothing to mask except pairs. */
@@ -310,13 +310,18 @@ function findInCells(text: string, readName: ReadName, spans: Pick<Spans, "push"
 // --- pairs ----------------------------------------------------------------------------------------------------------
 
 /** Words that may stand between a name and its separator, with more: `password for the portal`, `password (new)`. */
-const WORD_BETWEEN = String.raw`(?:for|of|to|at|on|in|from|you|now|be|been)(?=[ \t])|\(`;
+const WORD_BETWEEN = String.raw`(?:for|of|to|at|on|in|from|with|you|now|be|been|lautet)(?=[ \t])|\(`;
 /** Those that no value follows. */
 const NEVER_LAST = /[ \t](?:for|of|at|on|in|from|you|\()$/;
-const SIGN = /[=:]/g;
+/** `page.locator("#password").fill("hunter22")` */
+const CALL = String.raw`\)\.\w{2,20}\((?=["'])`;
+const SIGN = new RegExp(`[=:]|${CALL}`, "g");
 const HAS_BLANK = /[ \t]/;
 /** A sign between a name and its value, or the blank and the word behind it. */
-const SIGN_OR_WORD = new RegExp(String.raw`[=:]|,(?=[ \t]["'])|[ \t](?:${WORD_BETWEEN}|${VERB}|${NAME_BEFORE})`, "g");
+const SIGN_OR_WORD = new RegExp(
+  String.raw`[=:]|${CALL}|,(?=[ \t]["'])|[ \t](?:${WORD_BETWEEN}|${VERB}|${NAME_BEFORE})`,
+  "g",
+);
 const LONGEST_NAME = 80;
 
 interface Pair {
@@ -341,7 +346,7 @@ function findPairs(view: TextView, options: MaskTextOptions, spans: Pick<Spans, 
     const next = text.charCodeAt(at + 1);
     const isInWords = sign !== EQUALS && sign !== COLON;
     if (isInWords) {
-      while (!isBlank(text.charCodeAt(at)) && text[at] !== ",") at -= 1;
+      while (!isBlank(text.charCodeAt(at)) && text[at] !== "," && text[at] !== ")") at -= 1;
       if (next === COLON) separator += 1;
     } else if (sign === EQUALS) {
       if (next === EQUALS) {
@@ -353,13 +358,15 @@ function findPairs(view: TextView, options: MaskTextOptions, spans: Pick<Spans, 
       if (next === EQUALS || next === COLON || (next === SLASH && text.charCodeAt(at + 2) === SLASH)) continue;
       if (isTimeOfDay(text, at)) continue;
     }
-    const near = readPair(text, at, separator, readName);
+    const word = isInWords ? text.slice(at, separator + 1) : "";
+    const field = PUTS.test(word) ? (FIELD.exec(text.slice(Math.max(0, at - 6), at))?.[0].length ?? 0) : 0;
+    const near = readPair(text, at - field, separator, readName);
     let span: TextSpan | null;
     if (near !== null && !isInWords) span = findValue(view, near, options, false);
     else {
       const farFlags = far !== null && isBehind(text, far.separator, at) ? far.flags : 0;
       const flags = ((near?.flags ?? 0) | farFlags) & ~Named.query;
-      span = findInWords(view, { flags, nameStart: at, separator }, at, readName);
+      span = findInWords(view, { flags, nameStart: at, separator }, word, readName);
       if (near !== null && near.flags !== Named.query) far = near;
     }
     if (span === null || span[0] >= span[1]) continue;
@@ -369,10 +376,9 @@ function findPairs(view: TextView, options: MaskTextOptions, spans: Pick<Spans, 
 }
 
 /** In words, and with words between a name and its separator, only what looks like a secret is one. */
-function findInWords(view: TextView, pair: Pair, at: number, readName: ReadName): TextSpan | null {
-  const sign = view.text.slice(at, pair.separator + 1);
-  const before = sign.length === 1 ? null : findValueBefore(view.text, at, at + sign.length, readName);
-  if (before !== null || pair.flags === 0 || NEVER_LAST.test(sign)) return before;
+function findInWords(view: TextView, pair: Pair, word: string, readName: ReadName): TextSpan | null {
+  const before = word.length > 1 ? findValueBefore(view.text, pair.nameStart, word, readName) : null;
+  if (before !== null || pair.flags === 0 || NEVER_LAST.test(word)) return before;
   return findValue(view, pair, { readName, byName: false }, true);
 }
 
@@ -383,13 +389,17 @@ const isBehind = (text: string, name: number, separator: number): boolean =>
 /** ` your verification code`, ` the password field` */
 const NAME_BEHIND =
   /[ \t](?:your|the|my)(?:[ \t]{1,3}[\w-]{1,40}){1,4}?(?=[ \t]{0,3}(?:$|[.,;!)\n<"'])|[ \t](?:for|to|and)[ \t])/y;
+const INTO = /^.in(?:to)?$/;
+/** Words before a value that is put into a field: `filled the password field with hunter22`. */
+const PUTS = /^.(?:to|with)$/;
 const FIELD = /[ \t](?:field|box|input)$/;
 const LAST_WORD = /(\d{3}[ -]\d{3,4}|[^\s"'\x60<>(]{1,80})["'\x60]?$/;
 
 /** The value in `493817 is your verification code`, `typed hunter22 into the password field`. */
-function findValueBefore(text: string, at: number, from: number, readName: ReadName): TextSpan | null {
+function findValueBefore(text: string, at: number, word: string, readName: ReadName): TextSpan | null {
+  const from = at + word.length;
   const phrase = text.slice(from, findEnd(NAME_BEHIND, text, from));
-  const to = from + (text.startsWith("into", at + 1) ? phrase.replace(FIELD, "") : phrase).length;
+  const to = from + (INTO.test(word) ? phrase.replace(FIELD, "") : phrase).length;
   const pair = phrase === "" ? null : readPair(text, to, to, readName);
   if (pair === null) return null;
   const [ending = "", value = ""] = LAST_WORD.exec(text.slice(Math.max(0, at - LONGEST_NAME), at)) ?? [];
@@ -445,9 +455,9 @@ const mayBeTwoWords = (flags: number): boolean =>
 /** `</strong>` */
 const CLOSING_TAG = /<\/[a-z\d]+>$/i;
 
-/** Characters between a name and its separator: spaces, closing quotes and their escapes, `**`, the colon of `:=`. */
+/** Characters between a name and its separator: spaces, closing quotes and their escapes, `**`, `]`, the colon of `:=`. */
 const isBetween = (c: number): boolean =>
-  c === 0x20 || c === 0x22 || c === 0x27 || c === 0x2a || c === 0x5c || c === 0x60 || c === COLON;
+  c === 0x20 || c === 0x22 || c === 0x27 || c === 0x2a || c === 0x5c || c === 0x5d || c === 0x60 || c === COLON;
 
 /** Letters, digits, `_ . $ - [ ]`. */
 const isOfName = (c: number): boolean =>
@@ -499,6 +509,8 @@ function findValue(view: TextView, pair: Pair, options: MaskTextOptions, isInWor
   if ((flags & ~(Named.query | Named.headers)) === 0 && !isInQuery) return null;
   const isQuoted = first === 0x22 || first === 0x27 || first === 0x60;
   if (isQuoted) {
+    // Three quotes in a row begin a text of several lines.
+    if (text.charCodeAt(start + 1) === first && text.charCodeAt(start + 2) === first) start += 2;
     const end = closingQuote(view, start);
     if (end === start + 1) return null;
     const value = text.slice(start + 1, end);
@@ -534,7 +546,7 @@ const MOST_JUDGED = 500;
 const isSecretValue = (value: string, flags: number): boolean =>
   looksSecret(value, (flags & Named.password) !== 0) || ((flags & Named.code) !== 0 && isCode(value));
 
-const isBlank = (c: number): boolean => c === 0x20 || c === 0x09;
+const isBlank = (c: number): boolean => c === 0x20 || c === 0x09 || c === 0xa0;
 /** `?`, `&`, `#`, `;` */
 const isQueryMark = (c: number): boolean => c === 0x3f || c === 0x26 || c === 0x23 || c === 0x3b;
 const isJsonBeginning = (text: string, start: number): boolean =>

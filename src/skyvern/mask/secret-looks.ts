@@ -51,7 +51,7 @@ const SKYVERN_ID = /^[a-z]{1,4}_(?:v2_|sched_)?(?:\d{15,}|[0-9a-f]{32})$|^cred_\
 
 /** Names of algorithms, formats and versions. */
 const TERM =
-  /^(?:(?:sha|md|aes|rsa|ecdsa|base|utf|oauth|iso|rs|hs|es|ps|x|tls|ssl|http\/?|ipv|v|h|oidc|saml|fido|u2f|p|argon|pbkdf|[bs]crypt|ed|ascii|mp|s|f)[-_]?\d[\d.+/-]*(?:[-_/](?:gcm|cbc|sha|hmac|pss|bit)\d*)*(?:sum|-(?:encoded|hashed|encrypted|signed|based))?|hmac-?sha\d+|\d+(?:st|nd|rd|th))$/i;
+  /^(?:(?:sha|md|aes|rsa|ecdsa|base|utf|oauth|iso|rs|hs|es|ps|x|tls|ssl|http\/?|ipv|v|h|oidc|saml|fido|u2f|p|argon|pbkdf|[bs]crypt|ed|ascii|mp|s|f)[-_]?\d[\d.+/-]*(?:[-_/](?:gcm|cbc|sha|hmac|pss|bit)\d*)*(?:sum|url|-(?:encoded|hashed|encrypted|signed|based))?|hmac-?sha\d+|\d+(?:st|nd|rd|th))$/i;
 
 /** Code: `get_token2(…`, `tokens[0…`, `config.token1`. */
 const CALL =
@@ -63,7 +63,7 @@ const AMOUNT =
 
 /** A URL, a path, a file, an element of a page. */
 const PLACE =
-  /:\/\/|^#[a-z][a-z_-]*$|^\.{0,2}\/[\w.-]+(?:\/|$)|\.(?:pdf|csv|json|txt|png|jpe?g|html?|js|ts|py|ya?ml|xml|zip|docx?|xlsx?|md)$/i;
+  /:\/\/|^#[a-z][a-z_-]*$|^\.{0,2}\/[\w.-]+(?:\/|$)|\.(?:pdf|csv|json|txt|png|jpe?g|html?|js|ts|py|ya?ml|xml|zip|docx?|xlsx?|md)(?::[\d:-]{1,20})?$/i;
 
 /** `.env` */
 const DOTFILE = /^\.[a-z][\w.-]*$/;

@@ -37,14 +37,14 @@ const STEMS = [
   "cookie",
   "bearer",
   "credential",
-  "(?:security|verification|authentication|access|login|signin)code",
+  "(?:security|verification|authentication|access|login|signin|recovery|backup)code",
   "onetime(?:code|pass|pin|token|key|link|url|$)",
   "cardnumber",
   "creditcard",
   "securityanswer",
   "sessionid",
   "sessionkey",
-  "2fa",
+  "2fa(?!il)",
   "userkey",
   "clientkey",
   "accountkey",
@@ -88,9 +88,12 @@ const ABOUT_SECRETS =
 const QUERY_NAMES =
   /^(key|code|hash|awsaccesskeyid|googleaccessid|x-(amz|goog)-(credential|signature|security-token))$/i;
 
+/** A file of code or of a page, and no name. */
+const FILE = /\.(?:py|[jt]sx?|json|html?|md|png|log)$/;
+
 /** Names of one-time codes: of a word, and joined. */
 const CODE_WORD = /_t?otp_/;
-const CODES = /onetime|(?:security|verification|authentication|access|login|signin|pass)code|2fa|mfa/;
+const CODES = /onetime|(?:security|verification|authentication|access|login|signin|pass)code|2fa(?!il)|mfa/;
 
 const PASSWORDS = /passw|passphrase|passcode|pwd|secret/;
 
@@ -103,6 +106,7 @@ export function createReadName(extraKeys: readonly string[]): ReadName {
   const stems = new RegExp(STEMS.join("|"));
   const singles = new RegExp(`_(?:${WORDS.join("|")})_`);
   return memoize((name) => {
+    if (FILE.test(name)) return 0;
     const words = splitName(name);
     const joined = words.replaceAll("_", "");
     let flags = QUERY_NAMES.test(name) ? Named.query : 0;
