@@ -1,7 +1,6 @@
 import Sqlite from "better-sqlite3";
 import { Kysely, SqliteDialect } from "kysely";
 import { BUSY_TIMEOUT_MS, connect, makeFolderOf } from "./sqlite/connection.ts";
-import { openLog, type SyncedLog } from "./sqlite/synced-log.ts";
 import { describeDamage, findDamageQuickly } from "./sqlite/integrity.ts";
 import { schemaSql } from "./schema/schema.ts";
 import { StorageFault } from "./contract/faults.ts";
@@ -61,9 +60,9 @@ export class DatabaseDamaged extends Error {}
 export class DatabaseInUse extends Error {}
 
 /**
- * Opens `path` (`:memory:` for tests) in WAL mode: a transaction is on the disk when it resolves. `exclusive` also takes
- * the lock that keeps a second relay off the same file; the operating system gives it back when the process ends,
- * however it ends. Throws DatabaseInUse when it is taken.
+ * Opens `path` (`:memory:` for tests) in WAL mode with `synchronous=FULL`: a commit is on the disk when it returns.
+ * `exclusive` also takes the lock that keeps a second relay off the same file; the operating system gives it back when
+ * the process ends, however it ends. Throws DatabaseInUse when it is taken.
  */
 export function openSqlite(
   path: string,
@@ -80,7 +79,7 @@ export function openSqlite(
     }
     return sqliteDatabase(writer, {
       lock,
-      ...(isFile ? { log: openLog(writer), reader: openReader(path) } : {}),
+      ...(isFile ? { reader: openReader(path) } : {}),
       ...(onCorrupt ? { onCorrupt } : {}),
     });
   } catch (error) {
@@ -131,8 +130,6 @@ function takeLock(path: string): Sqlite.Database {
 
 interface SqliteParts {
   reader?: Sqlite.Database;
-  /** Syncs each commit; without one a commit is as durable as the connection makes it. */
-  log?: SyncedLog | null;
   lock?: Sqlite.Database | null;
   /** Called whenever a statement finds that the file is damaged. */
   onCorrupt?: () => void;
@@ -141,7 +138,7 @@ interface SqliteParts {
 /** `reader` is a second connection to the same file, or the same connection where there is no file. */
 export function sqliteDatabase(
   writer: Sqlite.Database,
-  { reader = writer, log = null, lock = null, onCorrupt }: SqliteParts = {},
+  { reader = writer, lock = null, onCorrupt }: SqliteParts = {},
 ): Database {
   const failed = (error: unknown): void => {
     if (error instanceof Sqlite.SqliteError && /^SQLITE_(?:CORRUPT|NOTADB)/.test(error.code)) onCorrupt?.();
@@ -157,9 +154,10 @@ export function sqliteDatabase(
     script: async (_tx, sql) => {
       writer.exec(sql);
     },
-    transaction: async (work) => {
-      try {
-        const result = await writing.connection().execute(async (tx) => {
+    transaction: (work) =>
+      writing
+        .connection()
+        .execute(async (tx) => {
           // IMMEDIATE takes the write lock at once, so a writer in another process is met here and not at the first
           // write.
           writer.exec("BEGIN IMMEDIATE");
@@ -171,14 +169,11 @@ export function sqliteDatabase(
             if (writer.inTransaction) writer.exec("ROLLBACK");
             throw error;
           }
-        });
-        await log?.sync();
-        return result;
-      } catch (error) {
-        failed(error);
-        throw toStorageFault(error);
-      }
-    },
+        })
+        .catch((error: unknown) => {
+          failed(error);
+          throw toStorageFault(error);
+        }),
     read: (work) =>
       db
         .connection()
@@ -197,7 +192,6 @@ export function sqliteDatabase(
     close: async () => {
       await db.destroy();
       if (writing !== db) await writing.destroy();
-      log?.close();
       lock?.close();
     },
   };
