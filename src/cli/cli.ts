@@ -52,7 +52,12 @@ export async function runCli(given: readonly string[], shell: Shell): Promise<nu
   const cli: Cli = {
     shell,
     command: (name, description) =>
-      program.command(name).description(description).exitOverride().configureOutput(output),
+      program
+        .command(name)
+        .description(description)
+        .exitOverride()
+        .configureOutput(output)
+        .hook("preAction", (_program, command) => refuseEmpty(command)),
     ends,
     configured: (act) =>
       ends(async (...given) => {
@@ -70,4 +75,13 @@ export async function runCli(given: readonly string[], shell: Shell): Promise<nu
     return error.exitCode === 0 ? EXIT.done : EXIT.usage;
   }
   return code;
+}
+
+/** An empty value is a variable of the caller's script that was not set, and would mean something else. */
+function refuseEmpty(command: Command): void {
+  const isEmpty = (value: unknown): boolean =>
+    [value].flat().some((text) => typeof text === "string" && text.trim() === "");
+  const option = command.options.find((one) => isEmpty(command.getOptionValue(one.attributeName())));
+  if (option) command.error(`error: the value of option '${option.flags}' is empty`);
+  if (isEmpty(command.args)) command.error("error: an argument is empty");
 }

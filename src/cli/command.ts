@@ -1,5 +1,5 @@
 /** What all commands share: the process they may use, and how they end. */
-import { InvalidArgumentError, type Command } from "commander";
+import type { Command } from "commander";
 import type { Config } from "../config/config.ts";
 
 /** The parts of the process that commands may use. */
@@ -49,9 +49,3 @@ export interface Cli {
 
 /** The export of each command's file. Only `cli.ts` lists it. */
 export type AddCommand = (cli: Cli) => unknown;
-
-/** The text of a run id argument. An empty one is a variable of the caller's script that was not set. */
-export function parseRunId(text: string): string {
-  if (text.trim() === "") throw new InvalidArgumentError("It is empty.");
-  return text;
-}

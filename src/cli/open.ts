@@ -2,7 +2,7 @@
 import { spawn } from "node:child_process";
 import type { Config } from "../config/config.ts";
 import { line } from "../web/text.ts";
-import { EXIT, type AddCommand, type Shell, parseRunId } from "./command.ts";
+import { EXIT, type AddCommand, type Shell } from "./command.ts";
 import { withDatabase } from "./database.ts";
 
 /** The options as commander reads them. */
@@ -12,7 +12,7 @@ export interface OpenCommandOptions {
 
 export const addOpen: AddCommand = ({ command, configured, shell }) =>
   command("open", "open a run's page in the browser, and print its address")
-    .argument("<run_id>", "the run", parseRunId)
+    .argument("<run_id>", "the run")
     .option("--print", "only print the address (the default without a terminal)")
     .action(
       configured((config, runId: string, options: OpenCommandOptions) =>

@@ -12,14 +12,14 @@ import { createSqlStore } from "../store/sql-store.ts";
 import type { DeliveryFilter } from "../store/contract/deliveries.ts";
 import type { Store } from "../store/store.ts";
 import { using } from "./database.ts";
-import { EXIT, type AddCommand, type Shell, parseRunId } from "./command.ts";
+import { EXIT, type AddCommand, type Shell } from "./command.ts";
 
 export const addRedeliver: AddCommand = ({ command, configured, shell }) =>
   command(
     "redeliver",
     "redeliver a run, or everything that a filter selects; a running relay sends within half a minute",
   )
-    .argument("[run_id]", "the run; without it, --state and the other filters select", parseRunId)
+    .argument("[run_id]", "the run; without it, --state and the other filters select")
     .option("--sink <name...>", "only to these sinks; default: those that the run was for, else all")
     .option("--state <state...>", "deliveries in this state, most often dead")
     .option("--since <time>", "made at or after this time (ISO 8601, UTC)")

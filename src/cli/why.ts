@@ -7,11 +7,11 @@ import { explainUnknownRun, listEveryMs } from "../history/unknown-run.ts";
 import { explain, type Why } from "../history/why.ts";
 import { CLOSED } from "../deliver/circuit-breaker.ts";
 import { withDatabase } from "./database.ts";
-import { EXIT, type AddCommand, type Shell, parseRunId } from "./command.ts";
+import { EXIT, type AddCommand, type Shell } from "./command.ts";
 
 export const addWhy: AddCommand = ({ command, configured, shell }) =>
   command("why", "explain why a run was or was not delivered: receipts, routes, every attempt")
-    .argument("<run_id>", "the run", parseRunId)
+    .argument("<run_id>", "the run")
     .option("--json", "machine-readable")
     .action(configured((config, runId: string, options: WhyOptions) => whyCommand(runId, options, { config, shell })));
 

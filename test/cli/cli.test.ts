@@ -70,7 +70,16 @@ describe("usage", () => {
   it.each(["why", "open", "redeliver"])("the command %s refuses an empty run id as wrong usage", async (command) => {
     const { code, stdout, stderr } = await run([command, ""], { SKYVERN_API_KEY: KEY });
     expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
-    expect(stderr).toContain("is invalid for argument 'run_id'. It is empty.");
+    expect(stderr).toContain("an argument is empty");
+  });
+
+  it.each([
+    ["backup", ["--to", ""], "--to <place>"],
+    ["runs", ["--status", "failed", " "], "--status <status...>"],
+  ])("the command %s refuses an empty value, which a script's variable was to fill", async (command, args, option) => {
+    const { code, stdout, stderr } = await run([command, ...args], { SKYVERN_API_KEY: KEY });
+    expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+    expect(stderr).toContain(`the value of option '${option}' is empty`);
   });
 
   it.each([
