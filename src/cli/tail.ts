@@ -3,7 +3,8 @@ import { z } from "zod";
 import type { Config } from "../config/config.ts";
 import { createEgress } from "../net/egress.ts";
 import { systemRuntime, type Fetch, type Runtime } from "../platform/runtime.ts";
-import { RETRYING, TERMINAL_STATUSES } from "../domain/run.ts";
+import { SAMPLE_STATUSES } from "../demo/samples.ts";
+import { RETRYING } from "../domain/run.ts";
 import { line } from "../web/text.ts";
 import { EXIT, type AddCommand, type Shell } from "./command.ts";
 
@@ -35,7 +36,7 @@ export interface TailCommandDeps {
 
 const AGAIN_MS = 1_000;
 /** A misspelled one would be waited for in silence. */
-const STATUSES: readonly string[] = [...TERMINAL_STATUSES, RETRYING, "created", "queued", "running", "paused"];
+const STATUSES: readonly string[] = [...SAMPLE_STATUSES, RETRYING];
 
 /** Resolves with 0 when it is asked to stop, with 1 when the relay refuses this token, and with 2 for wrong options. */
 async function tailCommand(options: TailOptions, { config, shell, runtime }: TailCommandDeps): Promise<number> {
@@ -50,7 +51,8 @@ async function tailCommand(options: TailOptions, { config, shell, runtime }: Tai
       `there is no token: set RELAY_TOKEN${config.tokenFile === null ? "" : ", or start the relay once"}`,
     );
   const base = options.url ?? `http://${isAnyAddress(config.host) ? "127.0.0.1" : config.host}:${config.port}`;
-  if (!URL.canParse(base)) return failed(EXIT.usage, `--url must be an address, not ${JSON.stringify(base)}`);
+  if (!/^https?:$/.test(URL.parse(base)?.protocol ?? ""))
+    return failed(EXIT.usage, `--url must be an http:// or https:// address, not ${JSON.stringify(base)}`);
   const status = options.status?.find((name) => !STATUSES.includes(name));
   if (status !== undefined)
     return failed(EXIT.usage, `--status must be one of ${STATUSES.join(", ")}, not ${JSON.stringify(status)}`);

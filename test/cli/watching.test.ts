@@ -157,6 +157,12 @@ describe("tail", () => {
     expect(status.stderr()).toMatch(/--status must be one of completed, failed, .*, not "fialed"\n$/);
   });
 
+  it.each(["localhost:8080", "nowhere"])("skyvern-relay tail refuses the address %s", async (url) => {
+    const { stderr, ended } = tail(["--url", url], {});
+    expect(await ended).toBe(2);
+    expect(stderr()).toBe(`skyvern-relay tail: --url must be an http:// or https:// address, not "${url}"\n`);
+  });
+
   it("skyvern-relay tail follows the deliveries of one sink", async () => {
     const relay = await aListeningApp({}, { standIns: ["http", "slack"] });
     const { stdout } = tail(["--url", relay.url, "--sink", "http"], {});
