@@ -3,7 +3,6 @@
  * beside a running relay, which finds them when it next looks, and leaves the sending to it.
  */
 import type { Config } from "../config/config.ts";
-import { instant } from "../http/api/schemas.ts";
 import { DELIVERY_STATES } from "../domain/run.ts";
 import { systemRuntime, type Runtime } from "../platform/runtime.ts";
 import { IN_MEMORY, isInMemory } from "../store/address.ts";
@@ -12,6 +11,7 @@ import { createSqlStore } from "../store/sql-store.ts";
 import type { DeliveryFilter } from "../store/contract/deliveries.ts";
 import type { Store } from "../store/store.ts";
 import { using } from "./database.ts";
+import { parseSpan } from "./time-options.ts";
 import { EXIT, type AddCommand, type Shell } from "./command.ts";
 
 export const addRedeliver: AddCommand = ({ command, configured, shell }) =>
@@ -22,7 +22,7 @@ export const addRedeliver: AddCommand = ({ command, configured, shell }) =>
     .argument("[run_id]", "the run; without it, --state and the other filters select")
     .option("--sink <name...>", "only to these sinks; default: those that the run was for, else all")
     .option("--state <state...>", "deliveries in this state, most often dead")
-    .option("--since <time>", "made at or after this time (ISO 8601, UTC)")
+    .option("--since <time>", "made at or after this time (ISO 8601, UTC, or an age such as 7d)")
     .option("--until <time>", "made before this time")
     .option("--dry-run", "only count, and change nothing")
     .option("--json", "machine-readable")
@@ -65,10 +65,12 @@ export async function redeliverCommand(
   };
   const misuse = findMisuse(runId, options, config);
   if (misuse !== null) return wrong(EXIT.usage, misuse);
+  const span = parseSpan(options, deps.runtime.now());
+  if (typeof span === "string") return wrong(EXIT.usage, span);
   return using({ name: "redeliver", config, shell }, "beside", (database) => {
     const store = createSqlStore(database);
     return runId === undefined
-      ? redeliverMatching(store, options, deps)
+      ? redeliverMatching(store, options, span, deps)
       : redeliverRun(store, runId, options, deps, wrong);
   });
 }
@@ -93,6 +95,7 @@ async function redeliverRun(
 async function redeliverMatching(
   store: Store,
   options: RedeliverOptions,
+  { until = Infinity, ...since }: { since?: number; until?: number },
   { config, runtime, shell }: RedeliverCommandDeps,
 ): Promise<number> {
   const dryRun = options.dryRun === true;
@@ -100,9 +103,9 @@ async function redeliverMatching(
   const filter: DeliveryFilter = {
     state: options.state ?? [],
     sink: options.sink ?? config.sinks.map(({ name }) => name),
-    ...(options.since === undefined ? {} : { since: parseTime(options.since) ?? 0 }),
+    ...since,
     // A delivery that dies again while this runs is left to the next call.
-    until: Math.min(now + 1, (options.until === undefined ? null : parseTime(options.until)) ?? Infinity),
+    until: Math.min(now + 1, until),
   };
   let count = dryRun ? await store.redeliverable(filter, Number.MAX_SAFE_INTEGER) : 0;
   for (let made = dryRun ? 0 : BATCH; made === BATCH; count += made)
@@ -134,13 +137,5 @@ function findMisuse(
   if (options.state === undefined) return "name a run, or what to send again, such as --state dead";
   const state = options.state.find((name) => !(DELIVERY_STATES as readonly string[]).includes(name));
   if (state !== undefined) return `--state must be one of ${DELIVERY_STATES.join(", ")}, not ${JSON.stringify(state)}`;
-  for (const name of ["since", "until"] as const) {
-    const value = options[name];
-    if (value !== undefined && parseTime(value) === null) {
-      return `--${name} must be an ISO 8601 time, like 2026-01-20T12:00:00Z, not ${JSON.stringify(value)}`;
-    }
-  }
   return null;
 }
-
-const parseTime = (text: string): number | null => instant.safeParse(text).data ?? null;

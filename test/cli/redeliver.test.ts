@@ -103,6 +103,7 @@ describe("redeliver --state", () => {
     expect(await count("--since", now)).toMatchObject({ count: 2 });
     expect(await count("--until", now)).toMatchObject({ count: 0 });
     expect(await count("--since", "2026-08-24")).toMatchObject({ count: 0 });
+    expect(await count("--since", "9999d")).toMatchObject({ count: 2 });
     expect(await count("--sink", "http")).toMatchObject({ count: 2 });
   });
 });
@@ -113,6 +114,7 @@ describe("wrong usage", () => {
     ["an unknown sink", ["tsk_1", "--sink", "crm"], 'there is no sink "crm"; there are http'],
     ["an unknown state", ["--state", "lost"], "--state must be one of pending"],
     ["a time that is none", ["--state", "dead", "--since", "yesterday"], "--since must be an ISO 8601 time"],
+    ["a span that ends before it begins", ["--state", "dead", "--since", "1d", "--until", "2d"], "before --until"],
     ["a run and a filter", ["tsk_1", "--state", "dead"], "--state goes with no run id"],
     ["a run and --dry-run", ["tsk_1", "--dry-run"], "--dry-run goes with no run id"],
     ["an option that is none", ["--all"], "unknown option"],
