@@ -1,6 +1,6 @@
 /** Serves HTTP on a Node socket. */
 import type { EventEmitter } from "node:events";
-import { createServer as createHttpServer, type Server } from "node:http";
+import { createServer as createHttpServer, maxHeaderSize, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
 import { getRequestListener, type HttpBindings } from "@hono/node-server";
@@ -20,6 +20,14 @@ export const TIMEOUTS = {
   connectionsCheckingInterval: 5_000,
 };
 const NOT_HTTP = { error: "the request is not valid HTTP" };
+/** Of Node's own codes. */
+const REFUSALS: Record<string, [status: string, body: { error: string }]> = {
+  ERR_HTTP_REQUEST_TIMEOUT: ["408 Request Timeout", { error: "the request took too long" }],
+  HPE_HEADER_OVERFLOW: [
+    "431 Request Header Fields Too Large",
+    { error: `the request's address and headers are over ${maxHeaderSize} bytes` },
+  ],
+};
 /** How long requests in flight get to end. */
 const CLOSING_MS = 2_000;
 /**
@@ -63,10 +71,10 @@ function createServer(app: Pick<Hono, "fetch">, timeouts: typeof TIMEOUTS): Serv
   });
   server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
     if (!socket.writable || error.code === "ECONNRESET") return socket.destroy();
-    const timeout = error.code === "ERR_HTTP_REQUEST_TIMEOUT";
-    const body = JSON.stringify(timeout ? { error: "the request took too long" } : NOT_HTTP);
+    const [status, answer] = REFUSALS[error.code ?? ""] ?? ["400 Bad Request", NOT_HTTP];
+    const body = JSON.stringify(answer);
     socket.end(
-      `HTTP/1.1 ${timeout ? "408 Request Timeout" : "400 Bad Request"}\r\ncontent-type: application/json\r\n` +
+      `HTTP/1.1 ${status}\r\ncontent-type: application/json\r\n` +
         `content-length: ${body.length}\r\nconnection: close\r\n\r\n${body}`,
     );
     // Ending the own side is not enough, because the other side may never end.
