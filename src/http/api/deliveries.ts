@@ -92,7 +92,7 @@ const redeliverRun = createRoute({
         "application/json": {
           schema: bodySchema({
             sinks: z
-              .array(z.string(), { error: SINKS })
+              .array(z.string({ error: SINKS }), { error: SINKS })
               .min(1, SINKS)
               .optional()
               .openapi({ description: "Default: every sink the run was meant for." }),
