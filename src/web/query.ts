@@ -66,7 +66,13 @@ export function readQuery<Name extends string>(
       if (message !== null) faults.push({ name, message });
     } else faults.push({ name: name.slice(0, 100), message: "there is no such filter" });
   }
+  if (!isInOrder(values)) faults.push({ name: "since", message: "must not be after until" });
   return { query: { values, after }, faults };
+}
+
+function isInOrder({ since: [from] = [], until: [to] = [] }: { since?: string[]; until?: string[] }): boolean {
+  const { since = 0, until = Infinity } = instants(from, to);
+  return since <= until;
 }
 
 function checkField(name: string, value: string): string | null {

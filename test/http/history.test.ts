@@ -278,6 +278,7 @@ describe("GET /v1/runs", () => {
     ["since=2026-01-01T00:00:00%2B25:00", "since"],
     ["since=2026-01-01&since=2026-01-02", "since"],
     ["until=1787310156", "until"],
+    ["since=2026-01-02&until=2026-01-01", "since"],
     ["until=2026-02-30T00:00:00Z", "until"],
     ["source=email", "source"],
     ["delivery=lost", "delivery"],
@@ -473,6 +474,7 @@ describe("GET /v1/deliveries", () => {
     ["limit=-1", "limit"],
     ["cursor=!", "cursor"],
     ["status=failed", "status"],
+    ["since=2026-01-02&until=2026-01-01", "since"],
   ])("GET /v1/deliveries?%s is answered 400 and names %s", async (query, parameter) => {
     const relay = await anApp();
     const answer = await relay.get(`/v1/deliveries?${query}`);
@@ -602,6 +604,7 @@ describe("POST /v1/redeliver", () => {
     ["", "body"],
     ['{"state":"lost"}', "state"],
     ['{"since":"soon"}', "since"],
+    ['{"since":"2026-01-02","until":"2026-01-01"}', "since"],
     ['{"sink":"nobody"}', "sink"],
     ['{"all":true}', "all"],
     ['{"dry_run":"yes"}', "dry_run"],

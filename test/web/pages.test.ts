@@ -159,6 +159,7 @@ describe("the list of runs", () => {
   test.each([
     ["color=red", "color there is no such filter"],
     ["since=yesterday", "since must be a time like 2026-01-20"],
+    ["since=2026-01-21&until=2026-01-20", "since must not be after until"],
     ["delivery=lost", "delivery must be one of pending"],
     ["after=here", "after is not a position in this list"],
   ])("the list of runs names what is wrong with ?%s", async (query, said) => {

@@ -15,6 +15,7 @@ import {
   deliveryJson,
   DeliverySchema,
   problemAnswer,
+  inOrder,
   instant,
   jsonAnswer,
   readPage,
@@ -122,13 +123,15 @@ const redeliverAll = createRoute({
       required: true,
       content: {
         "application/json": {
-          schema: bodySchema({
-            state: someOf(DELIVERY_STATES).openapi({ description: "Default: `dead`." }),
-            sink: texts,
-            since: instant,
-            until: instant,
-            dry_run: z.boolean({ error: "must be true or false" }).default(false),
-          }),
+          schema: inOrder(
+            bodySchema({
+              state: someOf(DELIVERY_STATES).openapi({ description: "Default: `dead`." }),
+              sink: texts,
+              since: instant,
+              until: instant,
+              dry_run: z.boolean({ error: "must be true or false" }).default(false),
+            }),
+          ),
         },
       },
     },

@@ -28,7 +28,7 @@ const file = (description: string, type: string, example: string) => ({
   ...closed,
 });
 
-const CsvQuery = ExportQuery.extend({
+const CsvQuery = ExportQuery.safeExtend({
   bom: oneOf(["0", "1"])
     .optional()
     .openapi({

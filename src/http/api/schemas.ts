@@ -213,20 +213,30 @@ const runFilters = {
   delivery: someOf(DELIVERY_STATES).openapi({ description: "Runs with a delivery in this state." }),
 };
 
-export const RunsQuery = z.strictObject({ ...runFilters, ...paging });
+type Span = { since?: number | undefined; until?: number | undefined };
+/** Refuses a span that ends before it begins, which would select nothing in silence. */
+export const inOrder = <T extends z.ZodType<Span>>(schema: T): T =>
+  schema.refine(({ since = 0, until = Infinity }) => since <= until, {
+    path: ["since"],
+    error: "must not be after `until`",
+  });
+
+export const RunsQuery = inOrder(z.strictObject({ ...runFilters, ...paging }));
 /** All filters together. */
-export const ExportQuery = z.strictObject({ ...runFilters, since: instant, until: instant });
+export const ExportQuery = inOrder(z.strictObject({ ...runFilters, since: instant, until: instant }));
 
 export function toRunFilter({ q, organization_id: organization, ...filter }: z.output<typeof ExportQuery>): RunFilter {
   return withoutUndefined({ ...filter, organization, search: q });
 }
 
-export const DeliveriesQuery = z.strictObject({
-  state: someOf(DELIVERY_STATES),
-  sink: texts,
-  run_id: text.optional(),
-  ...paging,
-});
+export const DeliveriesQuery = inOrder(
+  z.strictObject({
+    state: someOf(DELIVERY_STATES),
+    sink: texts,
+    run_id: text.optional(),
+    ...paging,
+  }),
+);
 
 export const writeCursor = ({ at, id }: { at: number; id: string }): string =>
   Buffer.from(JSON.stringify([at, id])).toString("base64url");
