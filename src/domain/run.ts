@@ -228,6 +228,8 @@ export interface RunState {
   unrouted?: true;
   /** Sinks were chosen without Skyvern's answer. Those that the routes add once it answers get the outcome then. */
   guessed?: true;
+  /** The outcomes that corrections replaced, oldest first, each with the last revision that showed it. */
+  replaced?: readonly (readonly [revision: number, status: string])[];
   /** The outcome that the run had before a later run attempt began after all, as long as that one has not ended. */
   ended?: string;
 }

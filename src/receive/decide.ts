@@ -18,7 +18,7 @@ import type {
 } from "../store/contract/receipts.ts";
 import { attemptDueAt, followUpAt, lacksRelations } from "../domain/follow-up-plan.ts";
 import { listRetriedAttempts, runAtAttempt } from "../domain/run-attempt.ts";
-import { settle, settleAnew, settleWithoutRetry, toState, type Settled } from "./settle.ts";
+import { outcomeOf, settle, settleAnew, settleWithoutRetry, toState, type Settled } from "./settle.ts";
 
 /**
  * What deciding needs to know of a sink. `updates`: it wants more data for the same outcome. `attempts`: it wants each
@@ -123,10 +123,12 @@ function decideSettled(deps: DecideDeps, settled: Settled, { known, isUsurped, n
   const { run } = settled.state;
   const { deliveries: events, routing } = planAttempts(deps, { known, isUsurped }, run);
   const decision: Decision = { ...settled, routing, deliveries: events, cancel: [] };
+  const replaced = listReplaced(settled, { known, isUsurped });
+  if (replaced.length > 0) decision.state = { ...settled.state, replaced };
   // An outcome that waits for its sinks has been told to nobody, whatever the verdict about this receipt is.
   const isUntold = known?.state.unrouted === true;
-  if (isUntold) decision.state = { ...settled.state, unrouted: true };
-  else if (known?.state.guessed === true && lacksRelations(run)) decision.state = { ...settled.state, guessed: true };
+  if (isUntold) decision.state = { ...decision.state, unrouted: true };
+  else if (known?.state.guessed === true && lacksRelations(run)) decision.state = { ...decision.state, guessed: true };
   if (!isFinal(run)) {
     const waiting = run.status === RETRYING ? { followUpAt: attemptDueAt(run, now) } : {};
     // The pending deliveries are obsolete: a usurper caused them, or a later run attempt began after all.
@@ -139,7 +141,7 @@ function decideSettled(deps: DecideDeps, settled: Settled, { known, isUsurped, n
       ? { ...decision, deliveries: [...events, ...planUpdates(deps, known)] }
       : decision;
   if (lacksRelations(run) && testsRelations(deps.routes)) {
-    const state: RunState = { ...settled.state, unrouted: true };
+    const state: RunState = { ...decision.state, unrouted: true };
     return { ...decision, state, note: UNROUTED_NOTE, cancel: untried(known), followUpAt: now };
   }
   return chooseSinks(deps, decision, { known, isUsurped, now });
@@ -155,7 +157,7 @@ function chooseSinks(deps: DecideDeps, decision: Decision, { known, isUsurped, n
   const state: RunState = isGuess ? { ...rest, guessed: true } : rest;
   const routed = route(deps, state.run);
   const ask = verdict === "accepted" ? followUpAt(state.run, now) : undefined;
-  const planned = planOutcome(deps, known, routed.sinks);
+  const planned = planOutcome(deps, known, state, routed.sinks);
   // Sinks that got the usurper's version have no right to the owner's.
   if (isUsurped) planned.deliveries = planned.deliveries.filter(({ sink }) => routed.sinks.includes(sink));
   planned.deliveries.unshift(...events);
@@ -235,29 +237,44 @@ const archiveAt = ({ run_type }: Run, now: number): number => now + (run_type ==
 
 // --- deliveries -----------------------------------------------------------------------------------------------------
 
+/** The replaced outcomes of a run, after a decision. What a usurper said is none that could be true again. */
+function listReplaced(
+  { verdict }: Settled,
+  { known, isUsurped }: Pick<Before, "known" | "isUsurped">,
+): NonNullable<RunState["replaced"]> {
+  if (known === null) return [];
+  const { replaced = [], revision } = known.state;
+  if (isUsurped) return [[revision, ""]];
+  const was = outcomeOf(known.state);
+  return verdict === "corrected" && was !== null ? [...replaced, [revision, was]] : replaced;
+}
+
 /**
- * Plans the deliveries of a new outcome: to every routed sink, and to every sink that has the old outcome. A sink whose
- * first delivery is still pending gets only the new one, and the pending one is canceled.
+ * Plans the deliveries of a new outcome: to every routed sink, and to every sink that has another outcome. A sink whose
+ * first delivery is still pending gets only the new one, and the pending one is canceled. A correction is of what the
+ * sink was told last: one that was told this very outcome, and none between, has only more to show.
  */
-function planOutcome(deps: DecideDeps, known: Known | null, routed: readonly string[]) {
-  const before = ofRun(known);
+function planOutcome(deps: DecideDeps, known: Known | null, state: RunState, routed: readonly string[]) {
   const canceled = new Set(untried(known));
-  const reached = new Set(
-    before.filter(({ id, state }) => !canceled.has(id) && state !== "canceled").map(({ sink }) => sink),
-  );
-  const deliveries = deps.sinks
-    .filter(({ name }) => reached.has(name) || routed.includes(name))
-    .map((sink) => newDelivery(deps, known, sink, reached.has(sink.name) ? "correction" : "result"));
+  const deliveries = deps.sinks.flatMap((sink) => {
+    const last = toSink(known, sink).findLast(({ id }) => !canceled.has(id));
+    if (last === undefined) return routed.includes(sink.name) ? [newDelivery(deps, known, sink, "result")] : [];
+    const isTold = last.state === "delivered" && outcomeAt(state, last.revision) === state.run.status;
+    if (!isTold) return [newDelivery(deps, known, sink, "correction")];
+    return sink.updates ? [newDelivery(deps, known, sink, "update")] : [];
+  });
   return { deliveries, cancel: [...canceled] };
 }
 
+/** The outcome that a revision showed. */
+const outcomeAt = ({ replaced = [], run }: RunState, revision: number): string =>
+  replaced.find(([last]) => revision <= last)?.[1] ?? run.status;
+
 /** Plans the outcome for routed sinks that were not chosen before. */
-function planMissed(deps: DecideDeps, known: Known, routed: readonly string[]): NewDelivery[] {
-  const chosen = new Set(ofRun(known).flatMap(({ sink, state }) => (state === "canceled" ? [] : [sink])));
-  return deps.sinks
-    .filter(({ name }) => routed.includes(name) && !chosen.has(name))
+const planMissed = (deps: DecideDeps, known: Known, routed: readonly string[]): NewDelivery[] =>
+  deps.sinks
+    .filter((sink) => routed.includes(sink.name) && toSink(known, sink).length === 0)
     .map((sink) => newDelivery(deps, known, sink, "result"));
-}
 
 /**
  * Plans the events of run attempts that failed and are known only now. Each is routed as if the run had ended with it,
@@ -293,9 +310,8 @@ const hasAttempt = (known: Known | null, name: string, number: number): boolean 
  * delivery is rendered when it is sent, so it shows the new data by itself.
  */
 function planUpdates(deps: DecideDeps, known: Known | null): NewDelivery[] {
-  const of = (name: string) => ofRun(known).filter(({ sink, state }) => sink === name && state !== "canceled");
   return deps.sinks
-    .filter(({ name, updates }) => updates && of(name).length > 0 && !of(name).some(isUntried))
+    .filter((sink) => sink.updates && toSink(known, sink).length > 0 && !toSink(known, sink).some(isUntried))
     .map((sink) => newDelivery(deps, known, sink, "update"));
 }
 
@@ -317,6 +333,10 @@ const newDelivery = (
 
 const ofRun = (known: Known | null): KnownDelivery[] =>
   (known?.deliveries ?? []).filter(({ subject }) => subject === "run");
+
+/** A sink that is of another kind by now cannot mend what it told as the other: it has told nothing. */
+const toSink = (known: Known | null, { name, kind }: SinkRef): KnownDelivery[] =>
+  ofRun(known).filter((one) => one.sink === name && one.kind === kind && one.state !== "canceled");
 
 /** Ids of pending deliveries of the run that were never attempted. */
 const untried = (known: Known | null): string[] =>

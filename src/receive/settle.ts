@@ -156,7 +156,7 @@ export function settleWithoutRetry(known: RunState): Settled | null {
 }
 
 /** The outcome that may have been delivered; null when there was none. */
-const outcomeOf = ({ run, ended }: RunState): string | null => (isFinal(run) ? run.status : (ended ?? null));
+export const outcomeOf = ({ run, ended }: RunState): string | null => (isFinal(run) ? run.status : (ended ?? null));
 
 /** The wait between two run attempts. */
 const waitingNote = ({ status, attempt, reported_status, next_attempt_at: next }: Run): string | null =>

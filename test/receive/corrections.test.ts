@@ -1,6 +1,7 @@
 /** What people see when more is known of a run, and when its outcome really changed. */
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { anApp, type TestApp } from "../support/app.ts";
+import { aFolder, anApp, type TestApp } from "../support/app.ts";
 import { corrections, topLevel } from "../support/at-skyvern.ts";
 import { at, toldOf, webhook } from "../support/orderings.ts";
 import { aRuntime } from "../support/runtime.ts";
@@ -12,6 +13,7 @@ const ID = "tsk_v2_1";
 const COMPLETED = webhook("task_v2.completed", ID, at(0));
 const CANCELED = webhook("task_v2.canceled", ID, at(5_000));
 const FAILED = webhook("task_v2.failed", ID, at(9_000));
+const AGAIN = webhook("task_v2.completed", ID, at(12_000));
 const MORE = webhook("task_v2.completed", ID, { ...at(1_000), summary: "And another thing." });
 
 const FILE = `sinks:
@@ -158,6 +160,50 @@ routes:
     const { messages, replies, mails, all } = toldOf(relay, ID);
     expect([messages.length, replies.length, mails.length, all.length]).toEqual([1, 1, 2, 2]);
     expect(mails[1]?.subject).toMatch(/^Correction: .*Failed:/);
+  });
+
+  it("an outcome that a sink was told, and that was another only where it was not told, is no correction", async () => {
+    const { relay, slack, smtp, arrive } = await aRelay();
+    await arrive(COMPLETED);
+    await relay.webhook(CANCELED);
+    expect(await arrive(AGAIN)).toBe("corrected");
+    expect(await deliveriesOf(relay, "crm")).toEqual(["result delivered 1", "correction canceled 2"]);
+    expect(await deliveriesOf(relay, "all")).toEqual([
+      "result delivered 1",
+      "correction canceled 2",
+      "update delivered 3",
+    ]);
+    expect([topLevel(slack).length, corrections(slack).length, smtp.messages.length]).toEqual([1, 0, 1]);
+    expect(await arrive(webhook("task_v2.failed", ID, at(15_000)))).toBe("corrected");
+    expect([corrections(slack).length, smtp.messages.length]).toEqual([1, 2]);
+  });
+
+  it("a sink corrects what it was told last, once it was told each outcome", async () => {
+    const { slack, smtp, arrive } = await aRelay();
+    for (const body of [COMPLETED, CANCELED, AGAIN]) await arrive(body);
+    expect([topLevel(slack).length, corrections(slack).length, smtp.messages.length]).toEqual([1, 2, 3]);
+  });
+
+  it("a sink that is of another kind by now corrects nothing that it told as the one before", async () => {
+    const env = { DATABASE_URL: `sqlite:${join(aFolder(), "relay.db")}` };
+    const runtime = aRuntime();
+    const before = await anApp(env, {
+      runtime,
+      standIns: ["slack"],
+      file: `sinks: { team: { kind: slack, token: "\${SLACK_BOT_TOKEN}", channel: C0123ABCD, api_url: "\${SLACK_API_URL}" } }`,
+    });
+    await before.webhook(COMPLETED);
+    await before.deliver();
+    await before.stop();
+    const relay = await anApp(env, {
+      runtime,
+      standIns: ["smtp"],
+      file: `sinks: { team: { kind: email, smtp: "\${SMTP_URL}", from: relay@example.com, to: [ap@example.com] } }`,
+    });
+    expect((await relay.webhook(CANCELED)).json()).toMatchObject({ result: "corrected" });
+    await relay.deliver();
+    expect(await deliveriesOf(relay, "team")).toEqual(["result delivered 1", "result delivered 2"]);
+    expect(relay.standIns.smtp.messages.map(({ raw }) => raw.includes("Correction"))).toEqual([false, false]);
   });
 
   it("a correction is canceled while the first message surely did not go out, and that message shows the new outcome", async () => {

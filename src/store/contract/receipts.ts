@@ -64,7 +64,7 @@ export interface Known {
   deliveries: KnownDelivery[];
 }
 
-export type KnownDelivery = Pick<Delivery, "id" | "subject" | "revision" | "sink" | "state" | "attempts">;
+export type KnownDelivery = Pick<Delivery, "id" | "subject" | "revision" | "sink" | "kind" | "state" | "attempts">;
 
 export interface Decision {
   verdict: Verdict;

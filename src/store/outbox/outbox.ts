@@ -108,7 +108,7 @@ async function withRuns(rows: BulkSql, claimed: readonly DeliveryRow[]): Promise
   );
   // Only an update, a correction or a redelivery has an earlier message.
   const later = claimed.flatMap(({ cause, subject_id }) => (cause === "result" ? [] : [subject_id]));
-  const columns = ["id", "subject_kind", "subject_id", "sink", "state", "receipt"] as const;
+  const columns = ["id", "subject_kind", "subject_id", "sink", "kind", "state", "receipt"] as const;
   const delivered = await rows.find("deliveries", columns, "subject_id", [...new Set(later)]);
   const byId = new Map(runs.map((run) => [run.run_id, run]));
   return claimed
@@ -136,11 +136,15 @@ async function withRuns(rows: BulkSql, claimed: readonly DeliveryRow[]): Promise
 
 function previousReceipt(
   row: DeliveryRow,
-  delivered: readonly Pick<DeliveryRow, "id" | "subject_kind" | "subject_id" | "sink" | "state" | "receipt">[],
+  delivered: readonly Pick<DeliveryRow, "id" | "subject_kind" | "subject_id" | "sink" | "kind" | "state" | "receipt">[],
 ): DeliveryReceipt | null {
   let last: (typeof delivered)[number] | null = null;
   for (const one of delivered) {
-    const isSame = one.subject_kind === row.subject_kind && one.subject_id === row.subject_id && one.sink === row.sink;
+    const isSame =
+      one.subject_kind === row.subject_kind &&
+      one.subject_id === row.subject_id &&
+      one.sink === row.sink &&
+      one.kind === row.kind;
     if (isSame && one.id < row.id && one.state === "delivered" && (last === null || one.id > last.id)) last = one;
   }
   return parseReceipt(last?.receipt ?? null);
