@@ -152,8 +152,8 @@ function bySocket(port: number, bytes: Buffer): Promise<Answer | null> {
     let text = "";
     const giveUp = setTimeout(() => {
       socket.destroy();
-      reject(new Error(`no end within 10 s to ${JSON.stringify(bytes.toString("latin1").slice(0, 500))}`));
-    }, 10_000);
+      reject(new Error(`no end within 30 s to ${JSON.stringify(bytes.toString("latin1").slice(0, 500))}`));
+    }, 30_000);
     socket.on("data", (piece) => (text += piece.toString("latin1")));
     socket.on("error", () => {});
     socket.on("close", () => {

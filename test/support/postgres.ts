@@ -146,7 +146,7 @@ async function answering(url: string): Promise<void> {
       await client.end();
       return;
     } catch (error) {
-      if (n === 600) throw error;
+      if (n === 2_000) throw error;
       await delay(50);
     }
   }
@@ -166,7 +166,7 @@ async function sharedServer(): Promise<string> {
     mkdirSync(join(folder, "begun"));
   } catch {
     for (let n = 0; !existsSync(address); n += 1) {
-      if (n === 600) throw new Error("the test run's PostgreSQL does not start");
+      if (n === 2_000) throw new Error("the test run's PostgreSQL does not start");
       await delay(50);
     }
     return readFileSync(address, "utf8");
