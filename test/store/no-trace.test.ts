@@ -59,7 +59,7 @@ async function aStoreOnFile() {
   const path = join(aFolder(), "relay.db");
   const database = openSqlite(path, { exclusive: true });
   await migrate(database);
-  const store = createSqlStore(database);
+  const store = createSqlStore(database, { recordsRestMs: 0 });
   onTestFinished(() => store.close());
   return { path, store };
 }
@@ -264,7 +264,7 @@ it.runIf("postgres" in databases)(
   "removed runs and bytes are in no table of PostgreSQL, so that no later backup holds them",
   async () => {
     const database = await openPostgres(await newDatabase());
-    const store = createSqlStore(database);
+    const store = createSqlStore(database, { recordsRestMs: 0 });
     onTestFinished(() => store.close());
     await acceptAll(store);
     const tables = async (): Promise<string> => {
