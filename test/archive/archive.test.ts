@@ -5,10 +5,9 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { TINY_PNG, TINY_WEBM, type StandInArtifact } from "../../src/stand-ins/skyvern.ts";
 import type { JsonObject } from "../../src/platform/json.ts";
-import { sleep } from "../../src/platform/runtime.ts";
 import { aFolder, anApp, PUBLIC_URL, type TestApp } from "../support/app.ts";
 import { fixtureBundle, fixtureBytes, fixtureJson, mutated } from "../support/fixtures.ts";
-import { aRuntime, type TestRuntime } from "../support/runtime.ts";
+import { aRuntime, whileLoopsRun, type TestRuntime } from "../support/runtime.ts";
 import { ACCESS_KEY_ID, SECRET_ACCESS_KEY, startS3 } from "./s3-stand-in.ts";
 
 const RUN = "workflow_run.completed";
@@ -274,12 +273,10 @@ describe("failures", () => {
     await first.stop();
     writeFileSync(join(dir, "incoming-of-a-dead-process"), "half");
 
-    // The clock stands still while its loops run: a sleep that moved it would let hours pass during one download.
     runtime.advance(10_000);
-    const still = { ...runtime, sleep: (_ms: number, signal?: AbortSignal) => sleep(5, signal) };
     const second = await anApp(
       { DATABASE_URL: `sqlite:${database}`, HOST: "127.0.0.1", PORT: "0" },
-      { file, runtime: still, skyvern },
+      { file, runtime: whileLoopsRun(runtime), skyvern },
     );
     second.standIns.skyvern.addRun({
       payload: JSON.parse(webhook()) as JsonObject,

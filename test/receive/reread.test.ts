@@ -13,7 +13,7 @@ import { createSqlStore } from "../../src/store/sql-store.ts";
 import type { Store } from "../../src/store/store.ts";
 import { aFolder, anApp, type TestApp } from "../support/app.ts";
 import { FIXTURE_ORGANIZATION, fixtureBytes } from "../support/fixtures.ts";
-import { NOW } from "../support/runtime.ts";
+import { aRuntime, NOW, whileLoopsRun } from "../support/runtime.ts";
 import { until } from "../support/until.ts";
 
 const EARLIER = NOW - 86_400_000;
@@ -50,8 +50,7 @@ async function afterRestart(prepare: (relay: TestApp) => Promise<void>, standIns
   const before = await anApp(env);
   await prepare(before);
   await before.stop();
-  const relay = await anApp(env, { standIns });
-  return relay;
+  return anApp(env, { standIns, runtime: whileLoopsRun(aRuntime()) });
 }
 
 it("a body that is recognized now becomes a run of the time it came, and is delivered", async () => {

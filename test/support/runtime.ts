@@ -1,4 +1,4 @@
-import type { Runtime } from "../../src/platform/runtime.ts";
+import { sleep, type Runtime } from "../../src/platform/runtime.ts";
 
 /** After the last time in any fixture. */
 export const NOW = Date.parse("2026-08-23T10:00:00.000Z");
@@ -25,3 +25,12 @@ export function aRuntime(start = NOW): TestRuntime {
     },
   };
 }
+
+/**
+ * The same for a relay that was started: a sleep takes a moment and moves nothing. Else its loops would let a year pass,
+ * and retention come, while something else is waited for.
+ */
+export const whileLoopsRun = (runtime: TestRuntime): TestRuntime => ({
+  ...runtime,
+  sleep: (_ms, signal) => sleep(5, signal),
+});
