@@ -171,7 +171,7 @@ describe.runIf(process.platform === "linux")("the receiver", () => {
 });
 
 describe.runIf(process.platform === "linux")("bench/run smoke", () => {
-  it("`bench/run smoke` measures a moment of everything, and every answer is right", { timeout: 120_000 }, () => {
+  it("`bench/run smoke` measures a moment of everything, and every answer is right", { timeout: 300_000 }, () => {
     const said = execFileSync("bench/run", ["smoke"], { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
     for (const subject of ["bare-node", "bare-hono", "stateless", "relay+1ms", "relay", "outbox"]) {
       expect(said).toContain(`| ${subject} |`);

@@ -39,7 +39,10 @@ export const databases: typeof all = Object.fromEntries(
 
 /** Every Store there is, empty. */
 export const stores: Record<string, () => Promise<Store>> = Object.fromEntries(
-  Object.entries(databases).map(([name, open]) => [name, async () => createSqlStore(await open())]),
+  Object.entries(databases).map(([name, open]) => [
+    name,
+    async () => createSqlStore(await open(), { recordsRestMs: 0 }),
+  ]),
 );
 
 /** SQLite as a relay has it: a file with a connection that writes and one that reads. */
@@ -47,7 +50,7 @@ const openOnFile = async (): Promise<Store> => {
   const folder = mkdtempSync(join(tmpdir(), "relay-"));
   const database = openSqlite(join(folder, "relay.db"), { exclusive: true });
   await migrate(database);
-  const store = createSqlStore(database);
+  const store = createSqlStore(database, { recordsRestMs: 0 });
   const close = async () => {
     await store.close();
     rmSync(folder, { recursive: true, force: true });

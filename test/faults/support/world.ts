@@ -211,7 +211,7 @@ export function outbox({ database }: { database: string }): DeliveryRow[] {
 }
 
 /** Waits until no delivery is under way or waiting. */
-export const drained = (world: { database: string }, withinMs = 30_000): Promise<true> =>
+export const drained = (world: { database: string }, withinMs = 60_000): Promise<true> =>
   until(
     "every delivery delivered or dead",
     () => outbox(world).every(({ state }) => state !== "pending" && state !== "sending"),
