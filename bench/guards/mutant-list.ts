@@ -372,8 +372,10 @@ export const MUTANTS: readonly Mutant[] = [
     ["what stands behind Authorization", "if (HAS_WORD.test(text)) findAfterWords(text, options, spans);", ""],
     ["proxies in texts", "if (HAS_PROXY.test(text)) findProxies(text, spans);", ""],
     ["cells and lines", "if (HAS_CELLS.test(text)) findInCells(text, options.readName, spans);", ""],
-    ["pairs in words", "const separators = HAS_BLANK.test(text) ? SIGN_OR_WORD : SIGN;", "const separators = SIGN;"],
     ["wrappings", "hasOnlyPairs ? null : unwrap(masked)", "null as ReturnType<typeof unwrap> | null"],
+  ]),
+  ...of("What is masked before the disk", "src/skyvern/mask/pairs.ts", MASK, [
+    ["pairs in words", "HAS_BLANK.test(text) ? SIGN_OR_WORD : SIGN;", "SIGN;"],
   ]),
   ...of(
     "On disk, and in the package",

@@ -7,8 +7,9 @@
  * handles texts: in keys, in values, and in what is not JSON. docs/security.md says what is masked.
  */
 import { bareEnd, skipSpace, stringEnd } from "../platform/json.ts";
-import { HINT_IN_JSON, maskText, REDACTED } from "./mask/mask-text.ts";
+import { HINT_IN_JSON, maskText } from "./mask/mask-text.ts";
 import { isCode, looksSecret } from "./mask/secret-looks.ts";
+import { REDACTED } from "./mask/text-view.ts";
 import { createReadName, memoize, Named, type ReadName } from "./mask/secret-names.ts";
 
 export { REDACTED };

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { maskText, REDACTED } from "../../src/skyvern/mask/mask-text.ts";
-import { createRedact } from "../../src/skyvern/redact.ts";
+import { maskText } from "../../src/skyvern/mask/mask-text.ts";
+import { createRedact, REDACTED } from "../../src/skyvern/redact.ts";
 import { createReadName } from "../../src/skyvern/mask/secret-names.ts";
 
 const readName = createReadName([]);

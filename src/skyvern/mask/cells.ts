@@ -3,6 +3,7 @@
  * lines of a page. HTML, Markdown, tabs, columns of blanks, comma-separated values and lines are read alike. What a
  * name means is opaque here: 0 for what is no name.
  */
+import type { TextSpan } from "./text-view.ts";
 
 /** The characters that end a cell, as in brackets of an expression. Two blanks and a tag do too. */
 export const CELL_SIGNS = String.raw`\n\t|\u2502`;
@@ -14,15 +15,12 @@ export interface CellJudge {
   take: (start: number, end: number, meaning: number) => boolean;
 }
 
-export type TextSpan = readonly [start: number, end: number];
-
-/**
- * What ends a cell: a line break, a tab, a bar, blanks, or a tag. A `>` in quotes does not end the tag, unless a quote
- * was never closed.
- */
+/** A `>` in quotes does not end a tag, unless a quote was never closed. */
+export const ATTRIBUTES = String.raw`\s(?:[^<>"']|"[^"<]{0,999}"|'[^'<]{0,999}'){0,2000}`;
+export const BROKEN_ATTRIBUTES = String.raw`\s[^<>]{0,2000}`;
+/** What ends a cell: a line break, a tab, a bar, blanks, or a tag. */
 const BREAK = new RegExp(
-  String.raw`[${CELL_SIGNS}]| {2,}|<(\/?[A-Za-z][A-Za-z0-9]{0,30})` +
-    String.raw`(?:\s(?:[^<>"']|"[^"<]{0,999}"|'[^'<]{0,999}'){0,2000}|\s[^<>]{0,2000})?\/?>`,
+  String.raw`[${CELL_SIGNS}]| {2,}|<(\/?[A-Za-z][A-Za-z0-9]{0,30})(?:${ATTRIBUTES}|${BROKEN_ATTRIBUTES})?\/?>`,
   "g",
 );
 /** What a field of a form holds. */

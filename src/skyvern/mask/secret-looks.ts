@@ -1,4 +1,5 @@
 /** Judges by its form whether a value is a secret, where its name alone does not settle it. */
+import { Named } from "./secret-names.ts";
 
 /**
  * Whether a value that stands under a secret's name looks like a secret and not like a word, a number, a date or code.
@@ -34,6 +35,13 @@ const MOST_LOOKED_AT = 500;
 
 /** Whether it may be a one-time code. */
 export const isCode = (value: string): boolean => /^(?:\d{4,8}|\d{3}[ -]\d{3,4})$/.test(value);
+
+/** How much of a value is examined to judge it. */
+export const MOST_JUDGED = 500;
+
+/** Whether it is a secret under a name of these flags. */
+export const isSecretValue = (value: string, flags: number): boolean =>
+  looksSecret(value, (flags & Named.password) !== 0) || ((flags & Named.code) !== 0 && isCode(value));
 
 /** Whether something only stands for a secret. */
 export const isPlaceholder = (value: string): boolean => PLACEHOLDER.test(value);
