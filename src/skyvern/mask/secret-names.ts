@@ -82,7 +82,7 @@ const WORDS = [
 
 /** Endings of names that are about a secret without holding one, and counted `tokens`. */
 const ABOUT_SECRETS =
-  /_(?:file|path|dir|count|type|limit|length|policy|usage|ttl|expiry|expiration|expires(?:_(?:in|at))?|required|enabled|consent|algorithm|field|selector|strength|status|reset|incorrect|invalid|wrong|missing|failed|failure|error|changed|page)_$|_(?:max|min|total|num|prompt|completion|input|output|cached|reasoning|used|context)_tokens_$/;
+  /_(?:file|path|dir|count|type|limit|length|policy|usage|ttl|expiry|expiration|expires(?:_(?:in|at))?|required|enabled|consent|algorithm|field|selector|strength|status|reset|incorrect|invalid|wrong|missing|failed|failure|error|changed|page|settings)_$|_(?:max|min|total|num|prompt|completion|input|output|cached|reasoning|used|context)_tokens_$/;
 
 /** Names of query parameters that give access, besides the secret ones. */
 const QUERY_NAMES =
