@@ -58,6 +58,9 @@ const IN_PLACES: Write[] = [
   (n, v) => `| User | **${n}** |\n| :--- | ---: |\n| bob | \`${v}\` |`,
   (n, v) => `+-----+-----+\n| user | ${n} |\n+-----+-----+\n| bob | ${v} |\n+-----+-----+`,
   (n, v) => `│ ${n} │ ${v} │`,
+  (n, v) => `| | ${n} |\n|---|---|\n| bob | ${v} |`,
+  (n, v) => `\t${n}:\n\t\t${v}`,
+  (n, v) => `<td>${n}</td><td><!-- as shown --> ${v}</td>`,
   (n, v) => `<td>${n}</td><td>${v}</td>`,
   (n, v) => `<tr>\n <th title="a > b"><b>${n}:</b></th>\n <td><code>${v}</code></td>\n</tr>`,
   (n, v) =>

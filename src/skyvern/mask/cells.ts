@@ -18,9 +18,9 @@ export interface CellJudge {
 /** A `>` in quotes does not end a tag, unless a quote was never closed. */
 export const ATTRIBUTES = String.raw`\s(?:[^<>"']|"[^"<]{0,999}"|'[^'<]{0,999}'){0,2000}`;
 export const BROKEN_ATTRIBUTES = String.raw`\s[^<>]{0,2000}`;
-/** What ends a cell: a line break, a tab, a bar, blanks, or a tag. */
+/** What ends a cell: a line break, a tab, a bar, blanks, a tag, or a comment. */
 const BREAK = new RegExp(
-  String.raw`[${CELL_SIGNS}]| {2,}|<(\/?[A-Za-z][A-Za-z0-9]{0,30})(?:${ATTRIBUTES}|${BROKEN_ATTRIBUTES})?\/?>`,
+  String.raw`[${CELL_SIGNS}]| {2,}|<(\/?[A-Za-z][A-Za-z0-9]{0,30})(?:${ATTRIBUTES}|${BROKEN_ATTRIBUTES})?\/?>|<!--[^<>]{0,999}-->`,
   "g",
 );
 /** What a field of a form holds. */
@@ -40,7 +40,7 @@ export function judgeCells(text: string, judge: CellJudge): void {
   for (let found = BREAK.exec(text); found !== null; found = BREAK.exec(text)) {
     page.cell(start, found.index);
     start = BREAK.lastIndex;
-    if (found[1] !== undefined) page.tag(found[1].toLowerCase(), found.index, start);
+    if (found[0].startsWith("<")) page.tag((found[1] ?? "").toLowerCase(), found.index, start);
     else page.sign(found[0]);
   }
   page.cell(start, text.length);
@@ -112,7 +112,7 @@ class Page {
   }
 
   endRow(): void {
-    if (this.#rows.width === 1 && !this.#isInRow) {
+    if (this.#rows.isLine && !this.#isInRow) {
       this.#rows.endTable();
       for (const lines of this.#separated) lines.read(...this.#last);
     }
@@ -122,12 +122,11 @@ class Page {
 
 /** The names beside and above a cell. */
 class Rows {
-  /** How many cells the row has so far. */
-  width = 0;
   readonly #judge: CellJudge;
   /** What the heads of the columns mean. Null: the next row of several cells may be the heads. */
   #heads: number[] | null = null;
-  /** The column of this row's first cell. */
+  /** How many cells the row has so far, and the column of its first one. */
+  #width = 0;
   #first = 0;
   /** What the cells of this row mean. */
   #names: number[] = [];
@@ -143,11 +142,16 @@ class Rows {
     return this.#heads !== null;
   }
 
+  /** Whether the row so far is one cell with nothing beside it. */
+  get isLine(): boolean {
+    return this.#width === 1 && this.#first === 0;
+  }
+
   /** `isBeside`: the value of a name may stand beside it. */
   put(start: number, end: number, at: number, isBeside: boolean, isWhole = false): void {
     const column = Math.min(Math.max(at, 0), MOST_COLUMNS);
-    if (this.width === 0) this.#first = column;
-    this.width += 1;
+    if (this.#width === 0) this.#first = column;
+    this.#width += 1;
     const before = isBeside ? this.#before : 0;
     this.#before = 0;
     if (this.#take(start, end, before)) this.#names[this.#beforeColumn] = 0;
@@ -159,8 +163,8 @@ class Rows {
   }
 
   endRow(): void {
-    if (this.width > 1) {
-      this.#before = 0;
+    if (this.#width > 1) this.#before = 0;
+    if (this.#width > 1 || this.#first > 0) {
       if (this.#heads === null) this.#heads = this.#names;
       // In the first cell of a later row a name is beside its value, and not above one.
       else
@@ -168,7 +172,8 @@ class Rows {
           if (column > this.#first && name > 0) this.#heads[column] = name;
     }
     this.#names = [];
-    this.width = 0;
+    this.#width = 0;
+    this.#first = 0;
   }
 
   endTable(): void {
