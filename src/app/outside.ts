@@ -5,7 +5,7 @@ import { createCopies, createArchive } from "../archive/archive.ts";
 import { folderBlobStore } from "../archive/folder-blobs.ts";
 import { s3BlobStore } from "../archive/s3-blobs.ts";
 import type { Config } from "../config/config.ts";
-import { createEgress } from "../net/egress.ts";
+import { createEgress, type Egress, type EgressOptions } from "../net/egress.ts";
 import type { Fetch } from "../platform/runtime.ts";
 import { isInMemory } from "../store/address.ts";
 import type { AppHost } from "./host.ts";
@@ -18,17 +18,20 @@ export interface Outside extends Pick<
   close(): Promise<void>;
 }
 
+/** The guarded way out that a configuration describes, but for what `options` says otherwise. */
+export const openEgress = (
+  { allowPrivateNetworks: allow, trustedOrigins: trusted, proxy }: Config,
+  options: Partial<EgressOptions> = {},
+): Egress => createEgress({ allow, trusted, proxy: proxy && { ...proxy, url: proxy.url.reveal() }, ...options });
+
 /**
  * Addresses that only the operator chose (heartbeat, collector) may be private; the other client, whose targets
  * payloads and redirects may name, never reaches them.
  */
 export function createOutboundClients(config: Config, now: () => number): Outside {
-  const { allowPrivateNetworks: allow, trustedOrigins, heartbeat, tracing } = config;
-  const proxy = config.proxy && { url: config.proxy.url.reveal(), except: config.proxy.except };
-  const egress = createEgress({ allow, trusted: trustedOrigins, proxy });
-  const operator = createEgress({
-    proxy,
-    allow,
+  const { heartbeat, tracing } = config;
+  const egress = openEgress(config);
+  const operator = openEgress(config, {
     trusted: [...(heartbeat ? [heartbeat.url.reveal()] : []), ...(tracing ? [tracing.url] : [])],
   });
   return {

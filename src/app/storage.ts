@@ -1,4 +1,5 @@
 /** Opens the storage of a relay. */
+import { errorText } from "../platform/error-text.ts";
 import type { Config } from "../config/config.ts";
 import { describeDatabase } from "../store/address.ts";
 import type { Database } from "../store/database.ts";
@@ -21,7 +22,7 @@ export async function openStorage(settings: Config["database"], onCorrupt?: () =
     const database = await openMigrated(settings, onCorrupt);
     return { store: createSqlStore(database), shared: database.session ? database : null };
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
+    const why = errorText(error);
     throw new Error(`the database ${describeDatabase(settings)} cannot be opened: ${why}`, { cause: error });
   }
 }

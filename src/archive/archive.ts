@@ -5,6 +5,7 @@
  * cannot be. A copy counts from the moment its row is written, after its bytes are complete on the disk or in the
  * storage; a process that dies in between starts that one artifact again and loses nothing.
  */
+import { errorText } from "../platform/error-text.ts";
 import type { Log } from "../platform/log.ts";
 import { DAY_MS, HOUR_MS, MINUTE_MS } from "../platform/time.ts";
 import { recordingOf } from "../domain/report.ts";
@@ -218,5 +219,3 @@ function refusal(
 }
 
 const isSha256 = (text: string | null): boolean => text !== null && /^[0-9a-f]{64}$/.test(text);
-
-const errorText = (error: unknown): string => (error instanceof Error ? error.message : String(error));

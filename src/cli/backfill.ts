@@ -3,7 +3,7 @@
  * delivers what this queues.
  */
 import type { Config } from "../config/config.ts";
-import { createEgress } from "../net/egress.ts";
+import { openEgress } from "../app/outside.ts";
 import { count, plural } from "../platform/plural.ts";
 import { silentLog } from "../platform/log.ts";
 import { createMetrics } from "../telemetry/metrics.ts";
@@ -12,17 +12,16 @@ import { backfill, type BackfillQuery, type Progress, type Tally } from "../reco
 import { createIngest } from "../reconcile/ingest.ts";
 import { createIntake } from "../receive/intake.ts";
 import { GRACE_MS } from "../reconcile/reconcile.ts";
-import { systemRuntime, type Runtime } from "../platform/runtime.ts";
 import { createSkyvernClient } from "../skyvern/client.ts";
 import type { Database } from "../store/database.ts";
 import { IN_MEMORY, isInMemory } from "../store/address.ts";
 import { createSqlStore } from "../store/sql-store.ts";
 import { using } from "./database.ts";
-import { EXIT, type AddCommand, type Shell } from "./command.ts";
-import { MOMENT, parseMoment } from "./time-options.ts";
+import { complain, EXIT, type AddCommand, type CommandDeps } from "./command.ts";
+import { parseSpan } from "./time-options.ts";
 import { bar, progressLine } from "./progress.ts";
 
-export const addBackfill: AddCommand = ({ command, configured, shell }) =>
+export const addBackfill: AddCommand = ({ command, configured }) =>
   command("backfill", "fill in past runs from Skyvern's list; known runs are skipped")
     .requiredOption("--since <time>", "created at or after this time (ISO 8601, UTC, or an age such as 7d)")
     .option("--until <time>", "created before this time; default: now")
@@ -35,27 +34,17 @@ export const addBackfill: AddCommand = ({ command, configured, shell }) =>
     .option("--no-deliver", "deliver nothing (the default, because old runs would flood a channel)")
     .option("--dry-run", "only count, and change nothing")
     .option("--json", "machine-readable")
-    .action(
-      configured((config, options: BackfillOptions) =>
-        backfillCommand(options, { config, runtime: systemRuntime(), shell }),
-      ),
-    );
+    .action(configured((deps, options: BackfillOptions) => backfillCommand(options, deps)));
 
 /** The options as commander reads them. */
 export interface BackfillOptions {
-  since?: string;
+  since: string;
   until?: string;
   workflow?: string[];
   scope?: string;
   deliver?: boolean;
   dryRun?: boolean;
   json?: boolean;
-}
-
-export interface BackfillCommandDeps {
-  config: Config;
-  runtime: Runtime;
-  shell: Pick<Shell, "stdout" | "stderr" | "stopped" | "terminal">;
 }
 
 /** The checked options. */
@@ -66,12 +55,9 @@ interface BackfillPlan extends BackfillQuery {
 }
 
 /** Resolves with the exit code, which is 1 also when it had to stop before the end. */
-export async function backfillCommand(options: BackfillOptions, deps: BackfillCommandDeps): Promise<number> {
+export async function backfillCommand(options: BackfillOptions, deps: CommandDeps): Promise<number> {
   const { config, shell } = deps;
-  const wrong = (code: number, message: string): number => {
-    shell.stderr(`skyvern-relay backfill: ${message}\n`);
-    return code;
-  };
+  const wrong = complain(shell, "backfill");
   const plan = parsePlan(options, config, deps.runtime.now());
   if (typeof plan === "string") return wrong(EXIT.usage, plan);
   return using({ name: "backfill", config, shell }, "beside", async (database) => {
@@ -84,17 +70,9 @@ export async function backfillCommand(options: BackfillOptions, deps: BackfillCo
   });
 }
 
-async function run(
-  plan: BackfillPlan,
-  database: Database,
-  { config, runtime, shell }: BackfillCommandDeps,
-): Promise<Tally> {
+async function run(plan: BackfillPlan, database: Database, { config, runtime, shell }: CommandDeps): Promise<Tally> {
   const store = createSqlStore(database);
-  const egress = createEgress({
-    allow: config.allowPrivateNetworks,
-    trusted: config.trustedOrigins,
-    proxy: config.proxy && { url: config.proxy.url.reveal(), except: config.proxy.except },
-  });
+  const egress = openEgress(config);
   const line = progressLine(shell);
   const settings = {
     redactKeys: config.redactKeys,
@@ -140,11 +118,9 @@ const RECENT_MS = 600_000;
 
 /** The plan, or a message about wrong usage. */
 function parsePlan(options: BackfillOptions, config: Config, now: number): BackfillPlan | string {
-  const since = options.since === undefined ? null : parseMoment(options.since, now);
-  if (since === null) return `--since must be ${MOMENT}, not ${JSON.stringify(options.since ?? null)}`;
-  const until = options.until === undefined ? now : parseMoment(options.until, now);
-  if (until === null) return `--until must be ${MOMENT}, not ${JSON.stringify(options.until)}`;
-  if (since >= until) return "--since must be before --until";
+  const span = parseSpan(options, now);
+  if (typeof span === "string") return span;
+  const { since = 0, until = now } = span;
   const workflow = options.workflow ?? [];
   const odd = workflow.find((id) => !/^wpid_\w+$/.test(id));
   if (odd !== undefined) return `--workflow must be a permanent id (wpid_…), not ${JSON.stringify(odd)}`;

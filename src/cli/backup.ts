@@ -4,16 +4,15 @@ import { createReadStream, copyFileSync, existsSync, mkdtempSync, statSync, rena
 import { open } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { errorText } from "../platform/error-text.ts";
 import { s3Call, type S3Call, type S3Settings } from "../net/s3.ts";
-import type { Config } from "../config/config.ts";
-import { createEgress } from "../net/egress.ts";
 import { makeFolder } from "../platform/disk/make-folder.ts";
-import { systemRuntime, type Runtime } from "../platform/runtime.ts";
+import { openEgress } from "../app/outside.ts";
 import { Secret } from "../platform/secret.ts";
 import { copyDatabase, findCopyFault, removeDatabase, type Snapshot } from "../store/sqlite/backup.ts";
 import { IN_MEMORY, isInMemory } from "../store/address.ts";
 import { noDatabase } from "../store/open.ts";
-import { EXIT, type AddCommand, type Shell } from "./command.ts";
+import { complain, EXIT, type AddCommand, type CommandDeps } from "./command.ts";
 import { bar, progressLine } from "./progress.ts";
 
 /** The options as commander reads them. */
@@ -23,7 +22,7 @@ interface BackupOptions {
   json?: boolean;
 }
 
-export const addBackup: AddCommand = ({ command, configured, shell }) =>
+export const addBackup: AddCommand = ({ command, configured }) =>
   command("backup", "copy the database while the relay runs; the copy is complete and can be restored")
     .requiredOption("--to <place>", "a folder, or s3://bucket/prefix with the keys of AWS_… or of artifacts.s3")
     .option(
@@ -31,17 +30,7 @@ export const addBackup: AddCommand = ({ command, configured, shell }) =>
       "read every page of the copy, count its rows and open it as a relay would; of S3, fetch it again",
     )
     .option("--json", "machine-readable")
-    .action(
-      configured((config, options: BackupOptions) =>
-        backupCommand(options, { config, runtime: systemRuntime(), shell }),
-      ),
-    );
-
-interface BackupDeps {
-  config: Config;
-  runtime: Pick<Runtime, "now">;
-  shell: Shell;
-}
+    .action(configured((deps, options: BackupOptions) => backupCommand(options, deps)));
 
 const POSTGRES = "DATABASE_URL is a PostgreSQL: back it up with pg_dump, or as its host does";
 
@@ -57,12 +46,9 @@ interface BackupTarget {
 }
 
 /** Resolves with the exit code, which is 1 also when the copy does not pass `--verify`. */
-async function backupCommand(options: BackupOptions, deps: BackupDeps): Promise<number> {
+async function backupCommand(options: BackupOptions, deps: CommandDeps): Promise<number> {
   const { config, runtime, shell } = deps;
-  const wrong = (code: number, message: string): number => {
-    shell.stderr(`skyvern-relay backup: ${message}\n`);
-    return code;
-  };
+  const wrong = complain(shell, "backup");
   if (config.database.kind !== "sqlite") return wrong(EXIT.usage, POSTGRES);
   const { path } = config.database;
   if (isInMemory(config.database)) return wrong(EXIT.usage, IN_MEMORY);
@@ -104,7 +90,7 @@ async function backupCommand(options: BackupOptions, deps: BackupDeps): Promise<
   } catch (error) {
     line.clear();
     if (shell.stopped.aborted) return wrong(EXIT.failed, "it was stopped before the end; there is no new backup");
-    return wrong(EXIT.failed, error instanceof Error ? error.message : String(error));
+    return wrong(EXIT.failed, errorText(error));
   } finally {
     if (made !== null) removeDatabase(made);
     await target?.close();
@@ -166,14 +152,9 @@ function folder(given: string): BackupTarget {
 /** A single PUT takes at most this much: https://docs.aws.amazon.com/AmazonS3/latest/userguide/upload-objects.html */
 const MAX_OBJECT = 5_000_000_000;
 
-function bucket(settings: S3Settings, { config, runtime, shell }: BackupDeps): BackupTarget {
+function bucket(settings: S3Settings, { config, runtime, shell }: CommandDeps): BackupTarget {
   const work = mkdtempSync(join(tmpdir(), "skyvern-relay-backup-"));
-  const { fetch, close } = createEgress({
-    allow: config.allowPrivateNetworks,
-    proxy: config.proxy && { url: config.proxy.url.reveal(), except: config.proxy.except },
-    trusted: [settings.endpoint],
-    timeoutMs: 600_000,
-  });
+  const { fetch, close } = openEgress(config, { trusted: [settings.endpoint], timeoutMs: 600_000 });
   const call: S3Call = s3Call({ settings, fetch, now: runtime.now });
   const url = (name: string): string => `s3://${settings.bucket}/${settings.prefix}${name}`;
   return {
@@ -214,7 +195,7 @@ const codeIn = (said: string): string => /<Code>(\w{1,60})<\/Code>/.exec(said)?.
  * Chosen by the address: endpoint and keys come from the environment under Fly's and Amazon's names, else from
  * artifacts.s3.
  */
-function s3SettingsOf(to: string, { config, shell }: BackupDeps): S3Settings | string {
+function s3SettingsOf(to: string, { config, shell }: CommandDeps): S3Settings | string {
   const [, bucket = "", path = ""] =
     /^s3:\/\/([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:\/([A-Za-z0-9._/-]{0,200}))?$/.exec(to) ?? [];
   if (bucket === "")

@@ -8,7 +8,7 @@ import { plural } from "../platform/plural.ts";
 import { systemRuntime, type Runtime } from "../platform/runtime.ts";
 import { createSimulation, type Simulated } from "../history/simulation.ts";
 import { readPages } from "../store/history/all-pages.ts";
-import { EXIT, type AddCommand, type Shell } from "./command.ts";
+import { complain, EXIT, type AddCommand, type Shell } from "./command.ts";
 import { load, refuse } from "./configuration.ts";
 import { describeFollowing, describeRetention } from "./greeting.ts";
 import { withDatabase } from "./database.ts";
@@ -44,10 +44,7 @@ function check(options: CheckOptions, deps: CheckDeps): number | Promise<number>
   const json = options.json === true;
   const span = parseSpan(options, deps.runtime.now());
   const misuse = typeof span === "string" ? span : options.routes === true ? null : findMisplacedOption(options);
-  if (misuse !== null) {
-    shell.stderr(`skyvern-relay check: ${misuse}\n`);
-    return EXIT.usage;
-  }
+  if (misuse !== null) return complain(shell, "check")(EXIT.usage, misuse);
   const loaded = load(shell);
   if (!loaded.ok) {
     if (!json) return refuse(shell, loaded.faults);
@@ -110,10 +107,7 @@ function simulate(
       line.show(`Reading the history: ${plural(read, "run")}`);
     }
     line.clear();
-    if (shell.stopped.aborted) {
-      shell.stderr("skyvern-relay check: it was stopped before the end\n");
-      return EXIT.failed;
-    }
+    if (shell.stopped.aborted) return complain(shell, "check")(EXIT.failed, "it was stopped before the end");
     const result = simulation.result();
     const since = span.since === undefined ? null : new Date(span.since).toISOString();
     if (json) shell.stdout(`${JSON.stringify({ since, until: new Date(until).toISOString(), ...result }, null, 2)}\n`);

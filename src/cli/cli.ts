@@ -1,4 +1,5 @@
 import { Command, CommanderError } from "commander";
+import { systemRuntime } from "../platform/runtime.ts";
 import { EXIT, type AddCommand, type Cli, type Shell } from "./command.ts";
 import { load, refuse } from "./configuration.ts";
 import { VERSION } from "../platform/version.ts";
@@ -62,7 +63,8 @@ export async function runCli(given: readonly string[], shell: Shell): Promise<nu
     configured: (act) =>
       ends(async (...given) => {
         const loaded = load(shell);
-        return loaded.ok ? act(loaded.config, ...given) : refuse(shell, loaded.faults);
+        if (!loaded.ok) return refuse(shell, loaded.faults);
+        return act({ config: loaded.config, runtime: systemRuntime(), shell }, ...given);
       }),
   };
   const called = Object.entries(COMMANDS).filter(([name]) => name === args[0]);

@@ -1,5 +1,6 @@
 /** What all commands share: the process they may use, and how they end. */
 import type { Command } from "commander";
+import type { Runtime } from "../platform/runtime.ts";
 import type { Config } from "../config/config.ts";
 
 /** The parts of the process that commands may use. */
@@ -34,6 +35,24 @@ export interface Screen {
 /** 0 done, 1 it failed, 2 wrong usage or configuration. */
 export const EXIT = { done: 0, failed: 1, usage: 2 } as const;
 
+/** What a command that needs the configuration works with. */
+export interface CommandDeps {
+  config: Config;
+  runtime: Runtime;
+  shell: Shell;
+}
+
+/** Says on standard error why a command ends, and returns its exit code. */
+export type Complain = (code: number, message: string) => number;
+
+/** {@link Complain} of the command of this name. */
+export const complain =
+  (shell: Pick<Shell, "stderr">, name: string): Complain =>
+  (code, message) => {
+    shell.stderr(`skyvern-relay ${name}: ${message}\n`);
+    return code;
+  };
+
 /** The tools by which a command adds itself to the program. */
 export interface Cli {
   shell: Shell;
@@ -43,7 +62,7 @@ export interface Cli {
   ends<Given extends unknown[]>(act: (...given: Given) => number | Promise<number>): (...given: Given) => Promise<void>;
   /** The same for a command that needs the configuration; a wrong one is refused with its faults and exit code 2. */
   configured<Given extends unknown[]>(
-    act: (config: Config, ...given: Given) => number | Promise<number>,
+    act: (deps: CommandDeps, ...given: Given) => number | Promise<number>,
   ): (...given: Given) => Promise<void>;
 }
 

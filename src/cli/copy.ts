@@ -1,4 +1,5 @@
 /** `skyvern-relay copy`: copies an installation from SQLite to PostgreSQL. */
+import { errorText } from "../platform/error-text.ts";
 import { readTrustedFile } from "../app/trusted-file.ts";
 import { readDatabase, readEnvironment } from "../config/config.ts";
 import { COPIED_TABLES, copyAll, CopyRefused, countRows } from "../store/sqlite-to-postgres.ts";
@@ -6,7 +7,7 @@ import type { Database } from "../store/database.ts";
 import { migrate, SCHEMA_VERSION, readVersion } from "../store/schema/migrate.ts";
 import { describeDatabase, type DatabaseSettings } from "../store/address.ts";
 import { openDatabase, unreachable } from "../store/open.ts";
-import { EXIT, type AddCommand, type Shell } from "./command.ts";
+import { complain, EXIT, type AddCommand, type Shell } from "./command.ts";
 import { bar, progressLine } from "./progress.ts";
 
 /** The options as commander reads them. */
@@ -27,10 +28,7 @@ export const addCopy: AddCommand = ({ command, ends, shell }) =>
  * Resolves with the exit code. 0 means that everything was copied, counted and compared; otherwise nothing was copied.
  */
 async function copyCommand(options: CopyOptions, shell: Shell): Promise<number> {
-  const wrong = (code: number, message: string): number => {
-    shell.stderr(`skyvern-relay copy: ${message}\n`);
-    return code;
-  };
+  const wrong = complain(shell, "copy");
   const from = readDatabase(options.from);
   if (from?.kind !== "sqlite") return wrong(EXIT.usage, "--from must be sqlite:PATH");
   const to = readDatabase(options.to ?? readDatabaseUrl(shell));
@@ -72,7 +70,7 @@ async function copyCommand(options: CopyOptions, shell: Shell): Promise<number> 
     return EXIT.done;
   } catch (error) {
     line.clear();
-    const why = error instanceof Error ? error.message : String(error);
+    const why = errorText(error);
     return wrong(EXIT.failed, error instanceof CopyRefused ? `${why}. Nothing was copied` : why);
   } finally {
     for (const database of opened) await database.close();

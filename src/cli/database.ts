@@ -1,4 +1,5 @@
 /** Opens the configured database beside a running relay, for commands that read it. */
+import { errorText } from "../platform/error-text.ts";
 import type { Config } from "../config/config.ts";
 import type { Database } from "../store/database.ts";
 import { SCHEMA_VERSION, readVersion } from "../store/schema/migrate.ts";
@@ -6,7 +7,7 @@ import { describeDatabase } from "../store/address.ts";
 import { openDatabase, unreachable } from "../store/open.ts";
 import { createSqlStore } from "../store/sql-store.ts";
 import type { Store } from "../store/store.ts";
-import { EXIT, type Shell } from "./command.ts";
+import { complain, EXIT, type Shell } from "./command.ts";
 
 export interface ReadDatabaseInput {
   /** The name of the command, which opens its messages on standard error. */
@@ -28,10 +29,7 @@ export async function using(
   how: "beside" | "read",
   work: (database: Database) => Promise<number>,
 ): Promise<number> {
-  const wrong = (message: string): number => {
-    shell.stderr(`skyvern-relay ${name}: ${message}\n`);
-    return EXIT.failed;
-  };
+  const wrong = (message: string): number => complain(shell, name)(EXIT.failed, message);
   const missing = unreachable(config.database);
   if (missing !== null) return wrong(missing);
   try {
@@ -48,7 +46,7 @@ export async function using(
     }
   } catch (error) {
     // A fault of disk, lock or connection. What was written before it is complete.
-    const why = error instanceof Error ? error.message : String(error);
+    const why = errorText(error);
     return wrong(how === "read" ? `the database ${describeDatabase(config.database)} cannot be read: ${why}` : why);
   }
 }

@@ -15,18 +15,17 @@ import {
   writeFileSync,
 } from "node:fs";
 import type { z } from "zod";
-import type { Config } from "../config/config.ts";
+import { errorText } from "../platform/error-text.ts";
 import { toFieldErrors, ExportQuery, rowToReport, toRunFilter } from "../http/api/schemas.ts";
 import { createLinks } from "../http/links.ts";
 import { BYTE_ORDER_MARK } from "../http/api/csv.ts";
 import { RUN_FILES } from "../http/api/run-columns.ts";
 import { plural } from "../platform/plural.ts";
-import { systemRuntime, type Runtime } from "../platform/runtime.ts";
 import { readPages } from "../store/history/all-pages.ts";
 import { createSqlStore } from "../store/sql-store.ts";
 import type { RunFilter } from "../store/contract/runs.ts";
 import type { Store } from "../store/store.ts";
-import { EXIT, type AddCommand, type Shell } from "./command.ts";
+import { complain, EXIT, type AddCommand, type CommandDeps } from "./command.ts";
 import { using } from "./database.ts";
 import { parseSpan } from "./time-options.ts";
 import { bar, progressLine } from "./progress.ts";
@@ -50,7 +49,7 @@ interface ExportOptions {
   json?: boolean;
 }
 
-export const addExport: AddCommand = ({ command, configured, shell }) =>
+export const addExport: AddCommand = ({ command, configured }) =>
   command("export", "write the stored runs to a file or standard output, newest first")
     .option(
       "--format <format>",
@@ -74,17 +73,7 @@ export const addExport: AddCommand = ({ command, configured, shell }) =>
     .option("--sink <name...>", "with a delivery to one of these sinks")
     .option("--delivery <state...>", "with a delivery in one of these states")
     .option("--json", "with --to: say in JSON what was written")
-    .action(
-      configured((config, options: ExportOptions) =>
-        exportCommand(options, { config, runtime: systemRuntime(), shell }),
-      ),
-    );
-
-interface ExportDeps {
-  config: Config;
-  runtime: Pick<Runtime, "now">;
-  shell: Shell;
-}
+    .action(configured((deps, options: ExportOptions) => exportCommand(options, deps)));
 
 interface ExportPlan {
   format: keyof typeof RUN_FILES;
@@ -92,13 +81,11 @@ interface ExportPlan {
 }
 
 /** Resolves with the exit code. */
-async function exportCommand(options: ExportOptions, deps: ExportDeps): Promise<number> {
+async function exportCommand(options: ExportOptions, deps: CommandDeps): Promise<number> {
   const { config, shell } = deps;
+  const wrong = complain(shell, "export");
   const plan = parsePlan(options, deps.runtime.now());
-  if (typeof plan === "string") {
-    shell.stderr(`skyvern-relay export: ${plan}\n`);
-    return EXIT.usage;
-  }
+  if (typeof plan === "string") return wrong(EXIT.usage, plan);
   // Runs that are not in the word index yet must be added before a search can find them all.
   const how = plan.filter.search === undefined ? "read" : "beside";
   return using({ name: "export", config, shell }, how, async (database) => {
@@ -125,8 +112,7 @@ async function exportCommand(options: ExportOptions, deps: ExportDeps): Promise<
       out.undo();
       // The reader of a named pipe has closed it.
       if (error instanceof Error && "code" in error && error.code === "EPIPE") return EXIT.done;
-      shell.stderr(`skyvern-relay export: ${error instanceof Error ? error.message : String(error)}\n`);
-      return EXIT.failed;
+      return wrong(EXIT.failed, errorText(error));
     }
   });
 }
@@ -142,7 +128,7 @@ async function estimate(filter: RunFilter, store: Store, now: number): Promise<n
 async function write(
   { format, filter }: ExportPlan,
   store: Store,
-  { config, runtime, shell }: ExportDeps,
+  { config, runtime, shell }: CommandDeps,
   out: (text: string) => void,
   progress: (runs: number) => void,
 ): Promise<number> {

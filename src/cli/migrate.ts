@@ -1,27 +1,23 @@
 /** `skyvern-relay migrate`: migrates the database to this release's schema, as the relay does at its start. */
+import { errorText } from "../platform/error-text.ts";
 import { migrate, SCHEMA_VERSION, readVersion } from "../store/schema/migrate.ts";
 import { describeDatabase } from "../store/address.ts";
 import { openDatabase } from "../store/open.ts";
-import type { Config } from "../config/config.ts";
-import { EXIT, type AddCommand, type Shell } from "./command.ts";
+import { complain, EXIT, type AddCommand, type CommandDeps } from "./command.ts";
 import { bar, progressLine } from "./progress.ts";
 
-export const addMigrate: AddCommand = ({ command, configured, shell }) =>
+export const addMigrate: AddCommand = ({ command, configured }) =>
   command("migrate", "create or migrate the database; `serve` does so by itself at its start")
     .option("--json", "machine-readable")
-    .action(configured((config, options: MigrateOptions) => migrateCommand(options, config, shell)));
+    .action(configured((deps, options: MigrateOptions) => migrateCommand(options, deps)));
 
-/** As commander reads them. */
-export interface MigrateOptions {
+interface MigrateOptions {
   json?: boolean;
 }
 
 /** Resolves with the exit code. */
-async function migrateCommand(
-  { json = false }: MigrateOptions,
-  { database: settings }: Pick<Config, "database">,
-  shell: Pick<Shell, "stdout" | "stderr" | "terminal">,
-): Promise<number> {
+async function migrateCommand({ json = false }: MigrateOptions, { config, shell }: CommandDeps): Promise<number> {
+  const settings = config.database;
   const line = progressLine(shell);
   try {
     const database = await openDatabase(settings, "patient");
@@ -42,10 +38,6 @@ async function migrateCommand(
     }
   } catch (error) {
     line.clear();
-    shell.stderr(
-      `skyvern-relay migrate: ${describeDatabase(settings)}: ` +
-        `${error instanceof Error ? error.message : String(error)}\n`,
-    );
-    return EXIT.failed;
+    return complain(shell, "migrate")(EXIT.failed, `${describeDatabase(settings)}: ${errorText(error)}`);
   }
 }

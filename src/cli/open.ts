@@ -1,37 +1,26 @@
 /** `skyvern-relay open <run_id>`: opens the run's page in the browser. */
 import { spawn } from "node:child_process";
-import type { Config } from "../config/config.ts";
 import { line } from "../web/text.ts";
-import { EXIT, type AddCommand, type Shell } from "./command.ts";
+import { complain, EXIT, type AddCommand, type CommandDeps } from "./command.ts";
 import { withDatabase } from "./database.ts";
 
-/** The options as commander reads them. */
-export interface OpenCommandOptions {
+interface OpenOptions {
   print?: boolean;
 }
 
-export const addOpen: AddCommand = ({ command, configured, shell }) =>
+export const addOpen: AddCommand = ({ command, configured }) =>
   command("open", "open a run's page in the browser, and print its address")
     .argument("<run_id>", "the run")
     .option("--print", "only print the address (the default without a terminal)")
-    .action(
-      configured((config, runId: string, options: OpenCommandOptions) =>
-        openCommand(runId, options, { config, shell }),
-      ),
-    );
-
-export interface OpenCommandDeps {
-  config: Pick<Config, "database" | "publicUrl">;
-  shell: Pick<Shell, "stdout" | "stderr" | "screen">;
-}
+    .action(configured((deps, runId: string, options: OpenOptions) => openCommand(runId, options, deps)));
 
 /** Resolves with the exit code: 1 when the relay does not know the run. */
-const openCommand = (runId: string, { print }: OpenCommandOptions, deps: OpenCommandDeps): Promise<number> =>
+const openCommand = (runId: string, { print }: OpenOptions, deps: CommandDeps): Promise<number> =>
   withDatabase({ name: "open", ...deps }, async (store) => {
     const { config, shell } = deps;
     if ((await store.run(runId)) === null) {
-      shell.stderr(`skyvern-relay open: the relay does not know the run ${line(runId)}: skyvern-relay why says more\n`);
-      return EXIT.failed;
+      const message = `the relay does not know the run ${line(runId)}: skyvern-relay why says more`;
+      return complain(shell, "open")(EXIT.failed, message);
     }
     const address = `${config.publicUrl}/runs/${encodeURIComponent(runId)}`;
     shell.stdout(`${address}\n`);

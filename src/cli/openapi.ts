@@ -16,7 +16,7 @@ export const addOpenapi: AddCommand = ({ command, ends, shell }) =>
 /** Renders the document as a relay with an empty configuration serves it, as it depends on none. */
 async function openapiDocument(): Promise<string> {
   const env = { SKYVERN_API_KEY: "none", DATABASE_URL: "sqlite::memory:" };
-  const loaded = loadConfig({ env, readFile: noFile });
+  const loaded = loadConfig({ env });
   if (!loaded.ok) throw new Error(formatFaults(loaded.faults));
   const relay = await createRelay(loaded.config, systemRuntime(), silentLog);
   const response = await relay.app.fetch(new Request("http://localhost/openapi.json"));
@@ -24,7 +24,3 @@ async function openapiDocument(): Promise<string> {
   await relay.stop();
   return `${JSON.stringify(document, null, 2)}\n`;
 }
-
-const noFile = (path: string): never => {
-  throw Object.assign(new Error(`no such file: ${path}`), { code: "ENOENT" });
-};

@@ -5,42 +5,29 @@
 import type { Config } from "../config/config.ts";
 import { formatDuration } from "../platform/duration.ts";
 import { prune, type Removed } from "../app/retention.ts";
-import { systemRuntime, type Runtime } from "../platform/runtime.ts";
 import { IN_MEMORY, isInMemory } from "../store/address.ts";
 import { createSqlStore } from "../store/sql-store.ts";
-import { EXIT, type AddCommand, type Shell } from "./command.ts";
+import { complain, EXIT, type AddCommand, type CommandDeps } from "./command.ts";
 import { plural } from "../platform/plural.ts";
 import { using } from "./database.ts";
 
-export const addPrune: AddCommand = ({ command, configured, shell }) =>
+export const addPrune: AddCommand = ({ command, configured }) =>
   command("prune", "remove now what retention says is due; a running relay does this every hour")
     .option("--dry-run", "only count, and remove nothing")
     .option("--json", "machine-readable")
-    .action(
-      configured((config, options: PruneOptions) => pruneCommand(options, { config, runtime: systemRuntime(), shell })),
-    );
+    .action(configured((deps, options: PruneOptions) => pruneCommand(options, deps)));
 
-/** As commander reads them. */
-export interface PruneOptions {
+interface PruneOptions {
   dryRun?: boolean;
   json?: boolean;
-}
-
-export interface PruneDeps {
-  config: Pick<Config, "database" | "retention">;
-  runtime: Pick<Runtime, "now" | "sleep">;
-  shell: Pick<Shell, "stdout" | "stderr" | "stopped">;
 }
 
 /** Resolves with the exit code. Without retention there is nothing to do, which is no failure. */
 async function pruneCommand(
   { dryRun = false, json = false }: PruneOptions,
-  { config, runtime, shell }: PruneDeps,
+  { config, runtime, shell }: CommandDeps,
 ): Promise<number> {
-  const wrong = (code: number, message: string): number => {
-    shell.stderr(`skyvern-relay prune: ${message}\n`);
-    return code;
-  };
+  const wrong = complain(shell, "prune");
   if (isInMemory(config.database)) return wrong(EXIT.usage, IN_MEMORY);
   return using({ name: "prune", config, shell }, "beside", async (database) => {
     const deps = { ...runtime, store: createSqlStore(database), settings: config.retention };

@@ -2,19 +2,17 @@
  * `skyvern-relay redeliver`: puts new deliveries into the outbox of the configured database. It opens the database
  * beside a running relay, which finds them when it next looks, and leaves the sending to it.
  */
-import type { Config } from "../config/config.ts";
 import { DELIVERY_STATES } from "../domain/run.ts";
-import { systemRuntime, type Runtime } from "../platform/runtime.ts";
 import { IN_MEMORY, isInMemory } from "../store/address.ts";
 import { newDeliveryIds, redeliver } from "../store/outbox/redeliver.ts";
 import { createSqlStore } from "../store/sql-store.ts";
 import type { DeliveryFilter } from "../store/contract/deliveries.ts";
 import type { Store } from "../store/store.ts";
 import { using } from "./database.ts";
-import { parseSpan } from "./time-options.ts";
-import { EXIT, type AddCommand, type Shell } from "./command.ts";
+import { complain, EXIT, type AddCommand, type CommandDeps, type Complain } from "./command.ts";
+import { parseSpan, type Span } from "./time-options.ts";
 
-export const addRedeliver: AddCommand = ({ command, configured, shell }) =>
+export const addRedeliver: AddCommand = ({ command, configured }) =>
   command(
     "redeliver",
     "redeliver a run, or everything that a filter selects; a running relay sends within half a minute",
@@ -27,13 +25,12 @@ export const addRedeliver: AddCommand = ({ command, configured, shell }) =>
     .option("--dry-run", "only count, and change nothing")
     .option("--json", "machine-readable")
     .action(
-      configured((config, runId: string | undefined, options: RedeliverOptions) =>
-        redeliverCommand(runId, options, { config, runtime: systemRuntime(), shell }),
+      configured((deps, runId: string | undefined, options: RedeliverOptions) =>
+        redeliverCommand(runId, options, deps),
       ),
     );
 
-/** As commander reads them. */
-export interface RedeliverOptions {
+interface RedeliverOptions {
   sink?: string[];
   state?: string[];
   since?: string;
@@ -42,27 +39,18 @@ export interface RedeliverOptions {
   json?: boolean;
 }
 
-export interface RedeliverCommandDeps {
-  config: Pick<Config, "database" | "sinks">;
-  runtime: Pick<Runtime, "now" | "newId">;
-  shell: Pick<Shell, "stdout" | "stderr">;
-}
-
 /** Deliveries made in one transaction: it keeps the running relay from writing, so it must be over within a moment. */
 const BATCH = 500;
 const WHEN = "A running relay sends them within half a minute; one that is stopped, when it next starts.";
 
 /** One run's, or with `state` all that the filter names. Resolves with the exit code. */
-export async function redeliverCommand(
+async function redeliverCommand(
   runId: string | undefined,
   options: RedeliverOptions,
-  deps: RedeliverCommandDeps,
+  deps: CommandDeps,
 ): Promise<number> {
   const { config, shell } = deps;
-  const wrong = (code: number, message: string): number => {
-    shell.stderr(`skyvern-relay redeliver: ${message}\n`);
-    return code;
-  };
+  const wrong = complain(shell, "redeliver");
   const misuse = findMisuse(runId, options, config);
   if (misuse !== null) return wrong(EXIT.usage, misuse);
   const span = parseSpan(options, deps.runtime.now());
@@ -79,8 +67,8 @@ async function redeliverRun(
   store: Store,
   runId: string,
   options: RedeliverOptions,
-  { config, runtime, shell }: RedeliverCommandDeps,
-  wrong: (code: number, message: string) => number,
+  { config, runtime, shell }: CommandDeps,
+  wrong: Complain,
 ): Promise<number> {
   const result = await redeliver({ store, sinks: config.sinks, runtime }, runId, options.sink ?? null);
   if (!result.ok) return wrong(EXIT.failed, result.reason);
@@ -95,15 +83,15 @@ async function redeliverRun(
 async function redeliverMatching(
   store: Store,
   options: RedeliverOptions,
-  { until = Infinity, ...since }: { since?: number; until?: number },
-  { config, runtime, shell }: RedeliverCommandDeps,
+  { since, until = Infinity }: Span,
+  { config, runtime, shell }: CommandDeps,
 ): Promise<number> {
   const dryRun = options.dryRun === true;
   const now = runtime.now();
   const filter: DeliveryFilter = {
     state: options.state ?? [],
     sink: options.sink ?? config.sinks.map(({ name }) => name),
-    ...since,
+    ...(since === undefined ? {} : { since }),
     // A delivery that dies again while this runs is left to the next call.
     until: Math.min(now + 1, until),
   };
@@ -120,7 +108,7 @@ async function redeliverMatching(
 function findMisuse(
   runId: string | undefined,
   options: RedeliverOptions,
-  { sinks, database }: RedeliverCommandDeps["config"],
+  { sinks, database }: CommandDeps["config"],
 ): string | null {
   const unknown = options.sink?.find((name) => !sinks.some((sink) => sink.name === name));
   if (unknown !== undefined) {

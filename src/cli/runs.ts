@@ -2,18 +2,15 @@
  * `skyvern-relay runs`: the newest runs as a table. Reads the configured database, also while a relay runs on it, and
  * writes nothing.
  */
-import type { Config } from "../config/config.ts";
 import { formatDuration } from "../platform/duration.ts";
 import { isoTime } from "../platform/time.ts";
-import { systemRuntime, type Runtime } from "../platform/runtime.ts";
 import type { RunFilter, RunListItem } from "../store/contract/runs.ts";
 import { line } from "../web/text.ts";
-import { EXIT, type AddCommand, type Shell } from "./command.ts";
+import { complain, EXIT, type AddCommand, type CommandDeps } from "./command.ts";
 import { withDatabase } from "./database.ts";
 import { parseSpan } from "./time-options.ts";
 
-/** As commander reads them. */
-export interface RunsOptions {
+interface RunsOptions {
   status?: string[];
   workflow?: string[];
   channel?: string[];
@@ -24,7 +21,7 @@ export interface RunsOptions {
   json?: boolean;
 }
 
-export const addRuns: AddCommand = ({ command, configured, shell }) =>
+export const addRuns: AddCommand = ({ command, configured }) =>
   command("runs", "show the newest runs as a table; the relay need not run")
     .option("--status <status...>", "with one of these outcomes")
     .option("--workflow <id...>", "of these workflows: permanent id or title")
@@ -34,22 +31,11 @@ export const addRuns: AddCommand = ({ command, configured, shell }) =>
     .option("--until <time>", "received before this time")
     .option("--limit <n>", "how many, from 1 to 1000", "20")
     .option("--json", "machine-readable")
-    .action(
-      configured((config, options: RunsOptions) => runsCommand(options, { config, shell, runtime: systemRuntime() })),
-    );
+    .action(configured((deps, options: RunsOptions) => runsCommand(options, deps)));
 
-export interface RunsCommandDeps {
-  config: Pick<Config, "database">;
-  shell: Pick<Shell, "stdout" | "stderr" | "screen">;
-  runtime: Pick<Runtime, "now">;
-}
-
-function runsCommand(options: RunsOptions, deps: RunsCommandDeps): number | Promise<number> {
+function runsCommand(options: RunsOptions, deps: CommandDeps): number | Promise<number> {
   const { shell } = deps;
-  const misuse = (message: string): number => {
-    shell.stderr(`skyvern-relay runs: ${message}\n`);
-    return EXIT.usage;
-  };
+  const misuse = (message: string): number => complain(shell, "runs")(EXIT.usage, message);
   const limit = /^\d{1,4}$/.test(options.limit) ? Number(options.limit) : 0;
   if (limit < 1 || limit > 1_000)
     return misuse(`--limit must be a whole number from 1 to 1000, not ${JSON.stringify(options.limit)}`);

@@ -11,9 +11,8 @@ import {
 } from "../demo/samples.ts";
 import { createEgress } from "../net/egress.ts";
 import type { HttpClient, HttpResponse } from "../net/http-client.ts";
-import { systemRuntime, type Runtime } from "../platform/runtime.ts";
 import { outcomeOfError, quote } from "../sinks/http-outcome.ts";
-import { EXIT, type AddCommand, type Shell } from "./command.ts";
+import { complain, EXIT, type AddCommand, type CommandDeps } from "./command.ts";
 
 /** As commander reads them. */
 interface SendTestOptions {
@@ -26,7 +25,7 @@ interface SendTestOptions {
   json?: boolean;
 }
 
-export const addSendTest: AddCommand = ({ command, configured, shell }) =>
+export const addSendTest: AddCommand = ({ command, configured }) =>
   command("send-test", "send a signed sample to a relay, here or elsewhere; it is handled like any webhook")
     .option("--url <address>", "the webhook address; default: /webhook of the relay on this machine")
     .option("--type <run_type>", `one of ${SAMPLE_TYPES.join(", ")}; default: task_v2`)
@@ -35,17 +34,7 @@ export const addSendTest: AddCommand = ({ command, configured, shell }) =>
     .option("--title <text>", "the title of its workflow (a workflow_run)")
     .option("--key <name>", "sign with the configured key of this name, as `check` lists them; default: the first")
     .option("--json", "machine-readable")
-    .action(
-      configured((config, options: SendTestOptions) =>
-        sendTestCommand(options, { config, runtime: systemRuntime(), shell }),
-      ),
-    );
-
-interface SendTestDeps {
-  config: Pick<Config, "keys" | "host" | "port">;
-  runtime: Pick<Runtime, "now" | "random">;
-  shell: Pick<Shell, "stdout" | "stderr" | "stopped">;
-}
+    .action(configured((deps, options: SendTestOptions) => sendTestCommand(options, deps)));
 
 interface SendTestPlan {
   url: string;
@@ -71,13 +60,10 @@ const TIMEOUT_MS = 30_000;
 const MAX_ANSWER_BYTES = 2_048;
 
 /** Resolves with the exit code: 1 when the relay did not answer with 2xx. */
-async function sendTestCommand(options: SendTestOptions, deps: SendTestDeps): Promise<number> {
+async function sendTestCommand(options: SendTestOptions, deps: CommandDeps): Promise<number> {
   const { shell, runtime } = deps;
   const plan = parsePlan(options, deps.config);
-  if (typeof plan === "string") {
-    shell.stderr(`skyvern-relay send-test: ${plan}\n`);
-    return EXIT.usage;
-  }
+  if (typeof plan === "string") return complain(shell, "send-test")(EXIT.usage, plan);
   const payload = makeSample(runtime, plan.type, plan.status, plan.workflow);
   const runId = String(payload["run_id"]);
   // The address is the caller's own, wherever it leads; redirects are not followed, as Skyvern follows none.
@@ -104,7 +90,7 @@ async function sendTestCommand(options: SendTestOptions, deps: SendTestDeps): Pr
 async function send(
   { url, key }: SendTestPlan,
   body: string,
-  { request, runtime, shell }: SendTestDeps & { request: HttpClient },
+  { request, runtime, shell }: CommandDeps & { request: HttpClient },
 ): Promise<Sent> {
   const startedAt = performance.now();
   const ms = () => Math.round(performance.now() - startedAt);
@@ -156,7 +142,7 @@ function hintFor({ status, headers }: HttpResponse, key: string): string {
 }
 
 /** What to send where, or what is wrong with how it was called. */
-function parsePlan(options: SendTestOptions, config: SendTestDeps["config"]): SendTestPlan | string {
+function parsePlan(options: SendTestOptions, config: Config): SendTestPlan | string {
   const { url, status, key, workflow: id, title } = options;
   const isOfWorkflow = id !== undefined || title !== undefined;
   const { type = isOfWorkflow ? "workflow_run" : "task_v2" } = options;

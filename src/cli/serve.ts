@@ -1,4 +1,5 @@
 /** `skyvern-relay serve`: the relay itself, from its configuration to its end. */
+import { untilAborted } from "../platform/abortable.ts";
 import { createRelay } from "../app/relay.ts";
 import type { Config } from "../config/config.ts";
 import { keepReloading, readConfig, type ReadConfig } from "../app/watch-config.ts";
@@ -85,9 +86,3 @@ function explain(error: unknown, { port, metricsPort, host }: Config): string {
   const remedy = writeRemedy(error);
   return remedy === null || error.message.includes(remedy) ? error.message : `${error.message}: ${remedy}`;
 }
-
-const untilAborted = (signal: AbortSignal): Promise<void> =>
-  new Promise((resolve) => {
-    if (signal.aborted) return resolve();
-    signal.addEventListener("abort", () => resolve(), { once: true });
-  });

@@ -1,15 +1,13 @@
 /** `skyvern-relay tail`: runs and deliveries of a running relay as they change, a line each. */
 import { z } from "zod";
-import type { Config } from "../config/config.ts";
 import { createEgress } from "../net/egress.ts";
-import { systemRuntime, type Fetch, type Runtime } from "../platform/runtime.ts";
 import { SAMPLE_STATUSES } from "../demo/samples.ts";
 import { RETRYING } from "../domain/run.ts";
+import type { Fetch } from "../platform/runtime.ts";
 import { line } from "../web/text.ts";
-import { EXIT, type AddCommand, type Shell } from "./command.ts";
+import { complain, EXIT, type AddCommand, type CommandDeps } from "./command.ts";
 
-/** As commander reads them. */
-export interface TailOptions {
+interface TailOptions {
   status?: string[];
   workflow?: string[];
   sink?: string[];
@@ -17,33 +15,22 @@ export interface TailOptions {
   json?: boolean;
 }
 
-export const addTail: AddCommand = ({ command, configured, shell }) =>
+export const addTail: AddCommand = ({ command, configured }) =>
   command("tail", "follow the runs and deliveries of the running relay until Ctrl-C")
     .option("--status <status...>", "runs with one of these outcomes, and their deliveries")
     .option("--workflow <id...>", "runs of these workflows (permanent id or title), and their deliveries")
     .option("--sink <name...>", "only deliveries to these sinks")
     .option("--url <url>", "the relay's address; default: this machine, PORT")
     .option("--json", "a JSON object a line, as GET /v1/events has them")
-    .action(
-      configured((config, options: TailOptions) => tailCommand(options, { config, shell, runtime: systemRuntime() })),
-    );
-
-export interface TailCommandDeps {
-  config: Pick<Config, "host" | "port" | "tokens" | "tokenFile">;
-  shell: Pick<Shell, "stdout" | "stderr" | "stopped" | "screen">;
-  runtime: Pick<Runtime, "sleep">;
-}
+    .action(configured((deps, options: TailOptions) => tailCommand(options, deps)));
 
 const AGAIN_MS = 1_000;
 /** A misspelled one would be waited for in silence. */
 const STATUSES: readonly string[] = [...SAMPLE_STATUSES, RETRYING];
 
 /** Resolves with 0 when it is asked to stop, with 1 when the relay refuses this token, and with 2 for wrong options. */
-async function tailCommand(options: TailOptions, { config, shell, runtime }: TailCommandDeps): Promise<number> {
-  const failed = (code: number, message: string): number => {
-    shell.stderr(`skyvern-relay tail: ${message}\n`);
-    return code;
-  };
+async function tailCommand(options: TailOptions, { config, shell, runtime }: CommandDeps): Promise<number> {
+  const failed = complain(shell, "tail");
   const [token] = config.tokens;
   if (!token)
     return failed(
@@ -203,7 +190,7 @@ const COLOURS: Record<string, number> = {
 };
 
 /** Writes what fits the filters. Texts of payloads are shown without what would control a terminal. */
-function createTailView({ status, workflow, sink, json }: TailOptions, { stdout, screen }: TailCommandDeps["shell"]) {
+function createTailView({ status, workflow, sink, json }: TailOptions, { stdout, screen }: CommandDeps["shell"]) {
   const shown = new Set<string>();
   const isFiltered = status !== undefined || workflow !== undefined;
   const coloured = (word: string): string => {

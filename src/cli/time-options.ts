@@ -11,11 +11,17 @@ export function parseMoment(text: string, now: number): number | null {
   return ago === null ? (parseTime(text) ?? parseTime(`${text}T00:00`)) : now - ago;
 }
 
+/** Epoch ms. */
+export interface Span {
+  since?: number;
+  until?: number;
+}
+
 /** A span of time, or what is wrong with it. Without `since` it begins with everything, without `until` it ends now. */
 export function parseSpan(
   { since, until }: { since?: string | undefined; until?: string | undefined },
   now: number,
-): { since?: number; until?: number } | string {
+): Span | string {
   const from = since === undefined ? undefined : parseMoment(since, now);
   if (from === null) return `--since must be ${MOMENT}, not ${JSON.stringify(since)}`;
   const to = until === undefined ? undefined : parseMoment(until, now);

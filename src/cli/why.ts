@@ -1,5 +1,4 @@
 /** `skyvern-relay why`: reads the configured database, also while a relay runs on it, and writes nothing. */
-import type { Config } from "../config/config.ts";
 import type { Store } from "../store/store.ts";
 import { block, line } from "../web/text.ts";
 import { loadRelated } from "../history/related.ts";
@@ -7,35 +6,29 @@ import { explainUnknownRun, listEveryMs } from "../history/unknown-run.ts";
 import { explain, type Why } from "../history/why.ts";
 import { CLOSED } from "../deliver/circuit-breaker.ts";
 import { withDatabase } from "./database.ts";
-import { EXIT, type AddCommand, type Shell } from "./command.ts";
+import { EXIT, type AddCommand, type CommandDeps } from "./command.ts";
 
-export const addWhy: AddCommand = ({ command, configured, shell }) =>
+export const addWhy: AddCommand = ({ command, configured }) =>
   command("why", "explain why a run was or was not delivered: receipts, routes, every attempt")
     .argument("<run_id>", "the run")
     .option("--json", "machine-readable")
-    .action(configured((config, runId: string, options: WhyOptions) => whyCommand(runId, options, { config, shell })));
+    .action(configured((deps, runId: string, options: WhyOptions) => whyCommand(runId, options, deps)));
 
-/** As commander reads them. */
-export interface WhyOptions {
+interface WhyOptions {
   json?: boolean;
-}
-
-export interface WhyCommandDeps {
-  config: Pick<Config, "database" | "publicUrl" | "sinks" | "reconcile">;
-  shell: Pick<Shell, "stdout" | "stderr">;
 }
 
 const MAX_DELIVERIES = 1_000;
 
 /** Resolves with the exit code: 1 when the run is not known, after saying where to look. */
-const whyCommand = (runId: string, options: WhyOptions, { config, shell }: WhyCommandDeps): Promise<number> =>
-  withDatabase({ name: "why", config, shell }, (store) => printWhy(store, runId, options, { config, shell }));
+const whyCommand = (runId: string, options: WhyOptions, deps: CommandDeps): Promise<number> =>
+  withDatabase({ name: "why", ...deps }, (store) => printWhy(store, runId, options, deps));
 
 async function printWhy(
   store: Store,
   runId: string,
   { json }: WhyOptions,
-  { config, shell }: WhyCommandDeps,
+  { config, shell }: CommandDeps,
 ): Promise<number> {
   const stored = await store.run(runId);
   if (stored === null) {

@@ -107,8 +107,8 @@ export interface ReconcileSettings {
 
 export interface ConfigSource {
   env: EnvVars;
-  /** Reads a file. Throws like `readFileSync` when it cannot. */
-  readFile: (path: string) => string;
+  /** Reads a file. Throws like `readFileSync` when it cannot. Default: there are no files. */
+  readFile?: (path: string) => string;
   /** The base of relative paths. Default: that of `readFile`. */
   cwd?: string;
   /** True when the host keeps files beside the database, such as the relay's own token. */
@@ -119,7 +119,7 @@ export interface ConfigSource {
 export type Loaded = { ok: true; config: Config; warnings: string[]; off: Off[] } | { ok: false; faults: Fault[] };
 
 /** Reads the whole configuration. */
-export function loadConfig({ env, readFile, cwd, keepsFiles = false }: ConfigSource): Loaded {
+export function loadConfig({ env, readFile = noFile, cwd, keepsFiles = false }: ConfigSource): Loaded {
   const read = (path: string) => readFile(cwd === undefined || isAbsolute(path) ? path : join(cwd, path));
   const environment = readEnvironment(env, read);
   const file = openFile(environment, read);
@@ -147,6 +147,10 @@ export function loadConfig({ env, readFile, cwd, keepsFiles = false }: ConfigSou
     warnings: [...quoted.map((name) => `${name} ${QUOTED}`), ...findWarnings(config, written(environment, file.yaml))],
     off: listOff(config, shortcuts.off),
   };
+}
+
+function noFile(path: string): never {
+  throw Object.assign(new Error(`there are no files here: ${path}`), { code: "ENOENT" });
 }
 
 /** The token that a relay on SQLite created for itself; none before its first start. */

@@ -1,6 +1,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { untilAborted } from "../platform/abortable.ts";
 import { createRelay } from "../app/relay.ts";
 import type { Shell } from "../cli/command.ts";
 import { formatFaults, loadConfig } from "../config/config.ts";
@@ -56,7 +57,7 @@ export async function runDemo({ once, port, edge, shell }: DemoOptions): Promise
     shell.stdout(`\n${verdict(samples, arrived)}\n`);
     if (!once) {
       shell.stdout(closing(url, folder, standIns));
-      await untilStopped(shell.stopped);
+      await untilAborted(shell.stopped);
     }
     return isComplete(samples, arrived) ? 0 : 1;
   } finally {
@@ -87,10 +88,7 @@ function relay(standIns: StandIns, folder: string, port: number): Promise<DemoRe
     HOST: "127.0.0.1",
     PORT: String(port),
   };
-  const readFile = (path: string): never => {
-    throw Object.assign(new Error(`the demo reads no file, not ${path}`), { code: "ENOENT" });
-  };
-  const loaded = loadConfig({ env, readFile });
+  const loaded = loadConfig({ env });
   if (!loaded.ok) throw new Error(formatFaults(loaded.faults));
   return createRelay(loaded.config, systemRuntime(), createLog("error"));
 }
@@ -192,9 +190,3 @@ Stand-ins  ${addresses(standIns).join("\n           ")}
 
 Ctrl-C ends it and removes its files.
 `;
-
-const untilStopped = (signal: AbortSignal): Promise<void> =>
-  new Promise((resolve) => {
-    if (signal.aborted) return resolve();
-    signal.addEventListener("abort", () => resolve(), { once: true });
-  });

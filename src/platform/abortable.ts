@@ -37,3 +37,10 @@ export async function withDeadline<T>(
     signal?.removeEventListener("abort", follow);
   }
 }
+
+/** Resolves when the signal aborts. */
+export const untilAborted = (signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => {
+    if (signal.aborted) return resolve();
+    signal.addEventListener("abort", () => resolve(), { once: true });
+  });

@@ -30,6 +30,7 @@ async function aRelay(options: AppOptions = {}) {
   ) => {
     const out = { stdout: "", stderr: "" };
     const shell = {
+      env: {},
       stdout: (text: string) => void (out.stdout += text),
       stderr: (text: string) => void (out.stderr += text),
       stopped,
@@ -256,7 +257,7 @@ it("backfill asks Skyvern for one thing at a time", async () => {
   const { relay, skyvern, runtime } = await aRelay();
   addMany(relay, 20);
   const gate = await aCountingGate(skyvern.url);
-  const shell = { stdout: () => {}, stderr: () => {}, stopped: new AbortController().signal };
+  const shell = { env: {}, stdout: () => {}, stderr: () => {}, stopped: new AbortController().signal };
   const config = { ...relay.config, baseUrl: gate.url, trustedOrigins: [gate.url] };
   expect(await backfillCommand({ since: "7d" }, { config, runtime, shell })).toBe(0);
   expect(await runs(relay)).toHaveLength(20);
@@ -276,7 +277,6 @@ it("backfill shows how far it is on a terminal, and only there", async () => {
 
 describe("usage", () => {
   it.each([
-    [{}, "--since must be"],
     [{ since: "yesterday" }, '"yesterday"'],
     [{ since: "7d", until: "soon" }, "--until must be"],
     [{ since: "2026-08-20", until: "2026-08-20" }, "before --until"],
@@ -294,7 +294,7 @@ describe("usage", () => {
     const path = join(aFolder(), "data", "relay.db");
     const parts = {
       runtime: systemRuntime(),
-      shell: { stdout: () => {}, stderr: () => {}, stopped: new AbortController().signal },
+      shell: { env: {}, stdout: () => {}, stderr: () => {}, stopped: new AbortController().signal },
     };
     const on = (database: string) =>
       backfillCommand(

@@ -45,6 +45,7 @@ it("none of 10,000 hidden secrets is stored, logged, shown or sent", async () =>
   const stopped = new AbortController().signal;
   let said = "";
   const shell = {
+    env: {},
     stdout: (text: string) => void (said += text),
     stderr: (text: string) => void (said += text),
     stopped,

@@ -216,7 +216,13 @@ describe("a route that tests where a run comes from", () => {
     });
     const past = { id: "wr_5", fixture: "workflow_run.completed", endedAt: NOW - 3_600_000, trigger_type: "manual" };
     relay.standIns.skyvern.addRun(atSkyvern(past));
-    const shell = { stdout: () => {}, stderr: () => {}, stopped: new AbortController().signal, terminal: false };
+    const shell = {
+      env: {},
+      stdout: () => {},
+      stderr: () => {},
+      stopped: new AbortController().signal,
+      terminal: false,
+    };
     await backfillCommand({ since: "30d", scope: "all" }, { config: relay.config, runtime, shell });
     await follow(relay);
     expect(await relay.read("/v1/runs/wr_5")).toMatchObject({ status: "completed", deliveries: [] });

@@ -2,10 +2,11 @@
 import { existsSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import Sqlite from "better-sqlite3";
+import { errorText } from "../../platform/error-text.ts";
 import { SCHEMA_VERSION } from "../../store/schema/migrate.ts";
 import { runCheck } from "../../store/sqlite/integrity.ts";
 import { findOthersWritable } from "../../app/trusted-file.ts";
-import { findingsAbout, fault, ok, errorText, warning, type Diagnosis, type Finding } from "./finding.ts";
+import { findingsAbout, fault, ok, warning, type Diagnosis, type Finding } from "./finding.ts";
 import { nearest, type DoctorHost } from "./host.ts";
 
 /** How long another process may hold the write lock; the relay's own writes take milliseconds. */

@@ -1,4 +1,6 @@
 /** `skyvern-relay doctor`: checks everything a relay needs, and says how to fix each fault. */
+import { errorText } from "../../platform/error-text.ts";
+import { openEgress } from "../../app/outside.ts";
 import type { Config } from "../../config/config.ts";
 import { createEgress, type Egress } from "../../net/egress.ts";
 import { silentLog } from "../../platform/log.ts";
@@ -11,7 +13,7 @@ import { EXIT, type AddCommand, type Shell } from "../command.ts";
 import { load } from "../configuration.ts";
 import { checkAddress } from "./address.ts";
 import { checkDatabase } from "./database.ts";
-import { findingsAbout, fault, ok, errorText, warning, type Diagnosis, type Finding } from "./finding.ts";
+import { findingsAbout, fault, ok, warning, type Diagnosis, type Finding } from "./finding.ts";
 import { checkDisk, checkNode, checkTimeZone, checkVolume, systemHost, type DoctorHost } from "./host.ts";
 import { checkPostgres } from "./postgres.ts";
 import { noSinks, tryLive, trySample } from "./sample.ts";
@@ -71,12 +73,7 @@ export async function doctorCommand({ live, json }: DoctorOptions, deps: DoctorD
 }
 
 async function checkAll(config: Config, { shell, runtime, host }: DoctorDeps, live: boolean): Promise<Finding[]> {
-  const guarded = createEgress({
-    allow: config.allowPrivateNetworks,
-    proxy: config.proxy && { url: config.proxy.url.reveal(), except: config.proxy.except },
-    trusted: config.trustedOrigins,
-    lookup: host.lookup,
-  });
+  const guarded = openEgress(config, { lookup: host.lookup });
   const open = createEgress({ allow: ["0.0.0.0/0", "::/0"], lookup: host.lookup });
   const signal = AbortSignal.any([shell.stopped, AbortSignal.timeout(TIME_MS)]);
   const { database, baseUrl, keys } = config;

@@ -10,6 +10,3 @@ export type Finding = { check: string } & Diagnosis;
 
 export const findingsAbout = (check: string, diagnoses: readonly Diagnosis[]): Finding[] =>
   diagnoses.map((diagnosis) => ({ check, ...diagnosis }));
-
-/** An error's own message, for errors that no check knows better. */
-export const errorText = (error: unknown): string => (error instanceof Error ? error.message : String(error));

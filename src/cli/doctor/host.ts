@@ -3,9 +3,10 @@ import { accessSync, constants, existsSync } from "node:fs";
 import { lookup } from "node:dns/promises";
 import { stat, statfs } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
+import { errorText } from "../../platform/error-text.ts";
 import type { ResolvedAddress } from "../../net/egress.ts";
 import { diskState, formatBytes } from "../../platform/disk/disk-space.ts";
-import { findingsAbout, fault, ok, errorText, warning, type Finding } from "./finding.ts";
+import { findingsAbout, fault, ok, warning, type Finding } from "./finding.ts";
 
 /** What doctor asks the machine. Tests pass a fake. */
 export interface DoctorHost {

@@ -3,11 +3,12 @@
  * running on it.
  */
 import { sql } from "kysely";
+import { errorText } from "../../platform/error-text.ts";
 import type { Database } from "../../store/database.ts";
 import { SCHEMA_VERSION, readVersion } from "../../store/schema/migrate.ts";
 import { describeDatabase, type DatabaseSettings } from "../../store/address.ts";
 import { openDatabase } from "../../store/open.ts";
-import { findingsAbout, fault, ok, errorText, type Diagnosis, type Finding } from "./finding.ts";
+import { findingsAbout, fault, ok, type Diagnosis, type Finding } from "./finding.ts";
 
 /** The oldest that schema.sql runs on. */
 const OLDEST = 150_000;

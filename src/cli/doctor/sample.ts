@@ -4,6 +4,7 @@
  * nobody. Live, each sink sends one test message to its real destination.
  */
 import { createHmac, randomBytes } from "node:crypto";
+import { errorText } from "../../platform/error-text.ts";
 import type { App } from "../../app/app.ts";
 import { createRelay } from "../../app/relay.ts";
 import type { Config, SinkSettings } from "../../config/config.ts";
@@ -14,7 +15,7 @@ import { startSkyvern } from "../../stand-ins/skyvern.ts";
 import { silentLog } from "../../platform/log.ts";
 import type { Runtime } from "../../platform/runtime.ts";
 import { Secret } from "../../platform/secret.ts";
-import { findingsAbout, fault, ok, errorText, warning, type Finding } from "./finding.ts";
+import { findingsAbout, fault, ok, warning, type Finding } from "./finding.ts";
 
 export interface SampleCheckDeps {
   config: Config;

@@ -4,8 +4,9 @@
  * writes nothing before everything works.
  */
 import { join, resolve } from "node:path";
+import { errorText } from "../../platform/error-text.ts";
 import { formatFaults, loadConfig, type Config } from "../../config/config.ts";
-import { createEgress } from "../../net/egress.ts";
+import { openEgress } from "../../app/outside.ts";
 import { systemRuntime, type Runtime } from "../../platform/runtime.ts";
 import { KINDS } from "../../sinks/kinds.ts";
 import { line } from "../../web/text.ts";
@@ -53,8 +54,7 @@ async function initCommand(options: InitOptions, deps: InitDeps): Promise<number
   try {
     return await setUp(options, deps);
   } catch (error) {
-    const why =
-      error instanceof Closed ? "it was closed in the middle" : error instanceof Error ? error.message : String(error);
+    const why = error instanceof Closed ? "it was closed in the middle" : errorText(error);
     shell.stderr(`\nskyvern-relay init: ${line(why, 500)}; nothing was written\n`);
     return EXIT.failed;
   }
@@ -140,12 +140,7 @@ const toCamel = (flag: string): string =>
  * written.
  */
 const load = (answers: Answers, env: Shell["env"]) =>
-  loadConfig({
-    env: { ...env, ...answers, RELAY_CONFIG: undefined },
-    readFile: (path) => {
-      throw Object.assign(new Error(path), { code: "ENOENT" });
-    },
-  });
+  loadConfig({ env: { ...env, ...answers, RELAY_CONFIG: undefined } });
 
 /** Optional values of a sink that are generated when none was given: a signing secret. */
 function withMade(answers: Answers): Answers {
@@ -164,11 +159,7 @@ function withMade(answers: Answers): Answers {
 
 /** Null when Skyvern accepts the key; else the reason. */
 async function showOverview(config: Config, { shell, runtime }: InitDeps): Promise<string | null> {
-  const egress = createEgress({
-    allow: config.allowPrivateNetworks,
-    trusted: config.trustedOrigins,
-    proxy: config.proxy && { url: config.proxy.url.reveal(), except: config.proxy.except },
-  });
+  const egress = openEgress(config);
   const waiting = progressLine(shell);
   try {
     const { keys, baseUrl } = config;

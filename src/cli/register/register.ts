@@ -2,16 +2,14 @@
  * `skyvern-relay register`: gives Skyvern's workflows the relay's address as their webhook, and takes it back. The
  * database remembers the address that each had before.
  */
-import type { Config } from "../../config/config.ts";
-import { createEgress } from "../../net/egress.ts";
-import { systemRuntime, type Runtime } from "../../platform/runtime.ts";
+import { openEgress } from "../../app/outside.ts";
 import { createAddresses } from "../../receive/own-addresses.ts";
 import { createSkyvernClient, type SkyvernClient } from "../../skyvern/client.ts";
 import type { Database } from "../../store/database.ts";
 import { forgetRegistered, listRegistered, rememberRegistered } from "../../store/registered.ts";
 import { plural } from "../../platform/plural.ts";
 import { line } from "../../web/text.ts";
-import { EXIT, type AddCommand, type Shell } from "../command.ts";
+import { complain, EXIT, type AddCommand, type CommandDeps, type Complain } from "../command.ts";
 import { using } from "../database.ts";
 import { checkForm } from "../doctor/address.ts";
 import { describeSkyvernFault } from "../init/overview.ts";
@@ -20,21 +18,16 @@ import { changeAddress, type ChangeResult } from "./change.ts";
 import { askWhich, renderTargets, showAddress } from "./choose.ts";
 import { planRegister, planUndo, type PlanFault, type Target } from "./plan.ts";
 
-export const addRegister: AddCommand = ({ command, configured, shell }) =>
+export const addRegister: AddCommand = ({ command, configured }) =>
   command("register", "give Skyvern's workflows the relay's address as their webhook; --undo takes it back")
     .option("--workflow <id...>", "only these workflows (wpid_…), whatever address they have")
     .option("--yes", "do not ask: change those that have no address, or those of --workflow")
     .option("--undo", "give the workflows back the address that they had before")
     .option("--dry-run", "only show what would be changed")
     .option("--json", "machine-readable")
-    .action(
-      configured((config, options: RegisterOptions) =>
-        registerCommand(options, { config, runtime: systemRuntime(), shell }),
-      ),
-    );
+    .action(configured((deps, options: RegisterOptions) => registerCommand(options, deps)));
 
-/** As commander reads them. */
-export interface RegisterOptions {
+interface RegisterOptions {
   workflow?: string[];
   yes?: boolean;
   undo?: boolean;
@@ -42,39 +35,25 @@ export interface RegisterOptions {
   json?: boolean;
 }
 
-export interface RegisterDeps {
-  config: Config;
-  runtime: Runtime;
-  shell: Pick<Shell, "stdout" | "stderr" | "stopped" | "ask">;
-}
-
-interface Job extends RegisterDeps {
+interface Job extends CommandDeps {
   options: RegisterOptions;
   client: SkyvernClient;
   database: Database;
   /** Writes a line for people. */
   say(text: string): void;
-  /** Writes why it ends, and returns the exit code. */
-  wrong(code: number, message: string): number;
+  wrong: Complain;
 }
 
 const TIMEOUT_MS = 30_000;
 
 /** Resolves with the exit code, which is 1 also when one of the chosen workflows was not changed. */
-async function registerCommand(options: RegisterOptions, deps: RegisterDeps): Promise<number> {
+async function registerCommand(options: RegisterOptions, deps: CommandDeps): Promise<number> {
   const { config, shell } = deps;
-  const wrong = (code: number, message: string): number => {
-    shell.stderr(`skyvern-relay register: ${message}\n`);
-    return code;
-  };
+  const wrong = complain(shell, "register");
   const misuse = findMisuse(options, deps);
   if (misuse !== null) return wrong(EXIT.usage, misuse);
   return using({ name: "register", config, shell }, "beside", async (database) => {
-    const egress = createEgress({
-      allow: config.allowPrivateNetworks,
-      trusted: config.trustedOrigins,
-      proxy: config.proxy && { url: config.proxy.url.reveal(), except: config.proxy.except },
-    });
+    const egress = openEgress(config);
     try {
       const { baseUrl, keys } = config;
       const client = createSkyvernClient({ ...deps.runtime, ...egress, baseUrl, keys, timeoutMs: TIMEOUT_MS });
@@ -87,7 +66,7 @@ async function registerCommand(options: RegisterOptions, deps: RegisterDeps): Pr
   });
 }
 
-function findMisuse({ undo, yes, dryRun, json }: RegisterOptions, { config, shell }: RegisterDeps): string | null {
+function findMisuse({ undo, yes, dryRun, json }: RegisterOptions, { config, shell }: CommandDeps): string | null {
   if (dryRun !== true && yes !== true && (shell.ask === undefined || json === true))
     return "nobody can be asked: --yes changes workflows, --dry-run shows them";
   if (undo === true) return null;

@@ -7,6 +7,7 @@
  */
 import { closeSync, fsyncSync, openSync, rmSync } from "node:fs";
 import Sqlite from "better-sqlite3";
+import { errorText } from "../../platform/error-text.ts";
 import { openSqlite } from "../database.ts";
 import { SCHEMA_VERSION, readVersion } from "../schema/migrate.ts";
 import { createSqlStore } from "../sql-store.ts";
@@ -115,7 +116,7 @@ export async function findCopyFault(path: string, rows: Snapshot["rows"]): Promi
     const other = TABLES.find((table) => rows !== null && rows[table] !== counted[table]);
     if (other !== undefined) return `it has ${counted[other]} ${other}, the database had ${rows?.[other]}`;
   } catch (error) {
-    return `it cannot be read: ${error instanceof Error ? error.message : String(error)}`;
+    return `it cannot be read: ${errorText(error)}`;
   } finally {
     copy.close();
   }

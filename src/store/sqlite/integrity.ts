@@ -1,3 +1,4 @@
+import { errorText } from "../../platform/error-text.ts";
 /**
  * Whether a SQLite file is whole. A file that was restored beside the `-wal` of another one opens without a word:
  * SQLite writes the old pages of that log over the restored ones. So a cheap look is taken at each start, and the whole
@@ -28,7 +29,7 @@ export function findDamageQuickly(sqlite: Sqlite.Database): string[] {
     }
     return [];
   } catch (error) {
-    return [error instanceof Error ? error.message : String(error)];
+    return [errorText(error)];
   }
 }
 
@@ -42,7 +43,7 @@ export function runCheck(sqlite: Sqlite.Database, name: "quick_check" | "integri
     // SQLite puts a heading over the first finding, which says nothing.
     return rows.filter((row) => row !== "ok").map((row) => row.replace(/^\*\*\* in database \w+ \*\*\*\n/, ""));
   } catch (error) {
-    return [error instanceof Error ? error.message : String(error)];
+    return [errorText(error)];
   }
 }
 
