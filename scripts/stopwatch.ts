@@ -18,6 +18,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { startSkyvern, type StandInSkyvern } from "../src/stand-ins/skyvern.ts";
 import { startSlack } from "../src/stand-ins/slack.ts";
+import { skyvernWorkflows } from "../test/support/skyvern-workflows.ts";
 
 const KEY = "a-key-of-the-stopwatch";
 const RUNS = 1_204;
@@ -43,7 +44,7 @@ const report = (what: string, ms: number, limitMs: number | null = null): void =
 
 try {
   const program = install(resolve(given));
-  const skyvern = await startSkyvern({ keys: [KEY], workflows: 37, schedules: 4 });
+  const skyvern = await startSkyvern({ keys: [KEY], more: skyvernWorkflows(37, { schedules: 4 }).more });
   const slack = await startSlack();
   for (let i = 0; i < RUNS; i += 1) addRun(skyvern, i, Date.now() - (i * DAYS * DAY_MS) / RUNS - 1_000);
 

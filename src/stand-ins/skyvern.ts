@@ -5,15 +5,13 @@
  */
 import http, { type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { authorize } from "./skyvern/access.ts";
-import { answerOfFault, detail, json, takeFault, type StandInAnswer } from "./skyvern/answer.ts";
+import { authorize, answerOfFault, detail, json, takeFault } from "./skyvern/answer.ts";
 import { getArtifact, listArtifacts, signedUrl } from "./skyvern/artifacts.ts";
 import { content } from "./skyvern/content.ts";
-import type { StandInCall, StandInSkyvern, StandInSkyvernOptions } from "./skyvern/model.ts";
+import type { StandInAnswer, StandInCall, StandInSkyvern, StandInSkyvernOptions } from "./skyvern/model.ts";
 import { getRun, getTimeline, listRuns, listTags, listWorkflowRuns } from "./skyvern/runs.ts";
 import { firstOrganization, idOf, createState, type SkyvernState } from "./skyvern/state.ts";
 import { toBody, sendWebhook } from "./skyvern/webhooks.ts";
-import { deleteWorkflow, getWorkflow, listWorkflows, saveWorkflow } from "./skyvern/workflows.ts";
 
 export { DEFAULT_ORGANIZATION, TINY_PNG, TINY_WEBM } from "./skyvern/model.ts";
 export type {
@@ -42,7 +40,6 @@ export async function startSkyvern(options: StandInSkyvernOptions): Promise<Stan
     runs: state.runs,
     calls: state.calls,
     faults: state.faults,
-    workflows: () => state.workflows,
     addRun: (run) => void state.runs.set(idOf(run), run),
     sendWebhook: async (what, url, key) => sendWebhook(state, toBody(state, what), url, key),
     close: () =>
@@ -71,12 +68,8 @@ function serve(state: SkyvernState, request: IncomingMessage, response: ServerRe
 
 function answer(state: SkyvernState, call: StandInCall, body: string): StandInAnswer {
   const [version, kind, id, part, ...rest] = call.path.split("/").slice(1).map(decode);
-  if (version === "v1" && kind === "workflows" && call.method === "POST") {
-    const owner = authorize(state, call);
-    if (typeof owner !== "string") return owner;
-    if (part === undefined) return saveWorkflow(state, id ?? null, body);
-    if (id !== undefined && part === "delete" && rest.length === 0) return deleteWorkflow(state, id);
-  }
+  const more = typeof authorize(state, call) === "string" ? state.more(call, body) : null;
+  if (more !== null) return more;
   if (version !== "v1" || call.method !== "GET" || rest.length > 0) return detail(404, "Not Found");
   if (kind === "artifacts" && id !== undefined && part === "content") return content(state, call, id);
   const organization = authorize(state, call);
@@ -92,11 +85,8 @@ function answer(state: SkyvernState, call: StandInCall, body: string): StandInAn
   if (kind === "workflows" && id !== undefined && part === "runs") return listWorkflowRuns(runs, id, call.query);
   if (kind === "artifacts" && id !== undefined && part === undefined) return getArtifact(state, runs, id);
   if (kind === "artifacts" && id !== undefined && part === "signed-url") return signedUrl(state, runs, id);
-  if (kind === "workflows" && id !== undefined && part === undefined) return getWorkflow(state, id);
-  if (kind === "workflows" && id === undefined) return listWorkflows(state.workflows, call.query);
-  if (kind === "schedules" && id === undefined && state.schedules !== "missing") {
-    return json(200, { schedules: [], total_count: state.schedules, page: 1, page_size: 10 });
-  }
+  if (kind === "workflows" && id === undefined) return json(200, []);
+  if (kind === "schedules" && id === undefined) return json(200, { schedules: [], total_count: 0 });
   return detail(404, "Not Found");
 }
 

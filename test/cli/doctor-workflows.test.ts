@@ -1,4 +1,5 @@
 import { expect, it, onTestFinished } from "vitest";
+import { skyvernWorkflows } from "../support/skyvern-workflows.ts";
 import { checkWorkflows } from "../../src/cli/doctor/workflows.ts";
 import { createEgress } from "../../src/net/egress.ts";
 import type { JsonObject } from "../../src/platform/json.ts";
@@ -16,7 +17,7 @@ async function look(urls: (string | null)[], env: Record<string, string> = {}, k
     title: `W ${i}`,
     webhook_callback_url: url,
   }));
-  const skyvern = await startSkyvern({ keys, workflows });
+  const skyvern = await startSkyvern({ keys, more: skyvernWorkflows(workflows).more });
   onTestFinished(() => skyvern.close());
   const config = configOf({
     SKYVERN_API_KEY: KEY,

@@ -15,6 +15,7 @@ import { startSkyvern, type StandInSkyvernOptions } from "../../src/stand-ins/sk
 import { startSlack } from "../../src/stand-ins/slack.ts";
 import { startSmtp } from "../../src/stand-ins/smtp.ts";
 import { aFolder } from "../support/app.ts";
+import { skyvernWorkflows, type SkyvernWorkflowsOptions } from "../support/skyvern-workflows.ts";
 import { atSkyvern } from "../support/at-skyvern.ts";
 import { runCommand } from "../support/command.ts";
 import { blocksOf } from "../docs/documents.ts";
@@ -23,8 +24,9 @@ const MAIN = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
 const KEY = "the-key-of-the-tests";
 const DAY = 86_400_000;
 
-async function aSkyvern(options: Partial<StandInSkyvernOptions> = {}) {
-  const skyvern = await startSkyvern({ keys: [KEY], workflows: 137, schedules: 4, ...options });
+async function aSkyvern({ schedules = 4, ...options }: Partial<StandInSkyvernOptions> & SkyvernWorkflowsOptions = {}) {
+  const { more } = skyvernWorkflows(137, { schedules });
+  const skyvern = await startSkyvern({ keys: [KEY], more, ...options });
   onTestFinished(() => skyvern.close());
   for (let i = 0; i < 120; i += 1) {
     const status = i % 10 === 0 ? "failed" : "completed";

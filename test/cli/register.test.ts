@@ -12,6 +12,7 @@ import {
   type StandInSkyvernOptions,
 } from "../../src/stand-ins/skyvern.ts";
 import { aFolder } from "../support/app.ts";
+import { skyvernWorkflows, type SkyvernWorkflowsOptions } from "../support/skyvern-workflows.ts";
 
 const KEY = "the-key-of-the-tests";
 const HERE = "https://relay.example.com/webhook";
@@ -59,11 +60,17 @@ const workflow = (i: number, url: string | null, more: JsonObject = {}): JsonObj
 
 interface Setting {
   skyvern: StandInSkyvern;
+  /** The newest version of each. */
+  workflows: () => readonly JsonObject[];
   env: Record<string, string>;
 }
 
-async function aSetting(workflows: JsonObject[], options: Partial<StandInSkyvernOptions> = {}): Promise<Setting> {
-  const skyvern = await startSkyvern({ keys: [KEY], workflows, ...options });
+async function aSetting(
+  given: JsonObject[],
+  { blockedHosts, forgets, ...options }: Partial<StandInSkyvernOptions> & SkyvernWorkflowsOptions = {},
+): Promise<Setting> {
+  const { more, all: workflows } = skyvernWorkflows(given, { blockedHosts, forgets });
+  const skyvern = await startSkyvern({ keys: [KEY], more, ...options });
   onTestFinished(() => skyvern.close());
   const path = `${aFolder()}/relay.db`;
   const DATABASE_URL = `sqlite:${path}`;
@@ -71,7 +78,7 @@ async function aSetting(workflows: JsonObject[], options: Partial<StandInSkyvern
   await migrate(database);
   await database.close();
   const PUBLIC_URL = "https://relay.example.com";
-  return { skyvern, env: { SKYVERN_API_KEY: KEY, SKYVERN_BASE_URL: skyvern.url, PUBLIC_URL, DATABASE_URL } };
+  return { skyvern, workflows, env: { SKYVERN_API_KEY: KEY, SKYVERN_BASE_URL: skyvern.url, PUBLIC_URL, DATABASE_URL } };
 }
 
 async function register(env: Setting["env"], args: string[], answers?: (string | null)[]) {
@@ -87,10 +94,9 @@ async function register(env: Setting["env"], args: string[], answers?: (string |
   return { code, stdout, stderr };
 }
 
-const addresses = ({ skyvern }: Setting): Record<string, unknown> =>
+const addresses = ({ workflows }: Setting): Record<string, unknown> =>
   Object.fromEntries(
-    skyvern
-      .workflows()
+    workflows()
       .map((one): [string, unknown] => [String(one["workflow_permanent_id"]), one["webhook_callback_url"]])
       .toSorted(),
   );
@@ -121,7 +127,7 @@ describe("register", () => {
 
   it("register gives an address to workflows that have none, leaves no copy behind, and --undo takes it back", async () => {
     const setting = await aSetting([workflow(1, null), workflow(2, ELSEWHERE)]);
-    const before = [...setting.skyvern.workflows()];
+    const before = [...setting.workflows()];
     const done = await register(setting.env, ["--yes"]);
     expect(done).toMatchObject({ code: 0, stderr: "" });
     expect(done.stdout).toContain("wpid_1  W 1: changed (version 2)\n");
@@ -130,7 +136,7 @@ describe("register", () => {
     const undone = await register(setting.env, ["--undo", "--yes"]);
     expect(undone.stdout).toContain("wpid_1  W 1: has no address any more (version 3)\n");
     expect(addresses(setting)).toEqual({ wpid_1: null, wpid_2: ELSEWHERE });
-    const last = setting.skyvern.workflows().find(({ workflow_permanent_id: id }) => id === "wpid_1");
+    const last = setting.workflows().find(({ workflow_permanent_id: id }) => id === "wpid_1");
     const first = before.find(({ workflow_permanent_id: id }) => id === "wpid_1");
     const names = (one: JsonObject | undefined) => Object.keys(one ?? {}).filter((name) => name !== "created_at");
     expect(names(last)).toEqual(names(first));
@@ -202,11 +208,11 @@ describe("register leaves a workflow alone", () => {
   ];
   it.each(odd)("register leaves a workflow alone and says why: one %s", async (_name, options, said) => {
     const setting = await aSetting([workflow(1, null)], options);
-    const before = setting.skyvern.workflows();
+    const before = setting.workflows();
     const { code, stdout, stderr } = await register(setting.env, ["--yes"]);
     expect(stdout).toMatch(said);
     expect({ code, stderr }).toEqual({ code: 1, stderr: "skyvern-relay register: 1 of 1 workflow failed\n" });
-    expect(setting.skyvern.workflows()).toEqual(before);
+    expect(setting.workflows()).toEqual(before);
     expect((await register(setting.env, ["--undo", "--yes"])).stdout).toBe("There is nothing to undo.\n");
   });
 
@@ -236,16 +242,16 @@ describe("register leaves a workflow alone", () => {
       const { code, stdout } = await register(setting.env, ["--yes"]);
       expect(stdout).toContain(said);
       expect({ code, addresses: addresses(setting) }).toEqual({ code: 1, addresses: { wpid_1: null, wpid_2: HERE } });
-      expect(setting.skyvern.workflows()).toHaveLength(2);
+      expect(setting.workflows()).toHaveLength(2);
     },
   );
 
   it("register leaves a workflow alone that was changed meanwhile", async () => {
     const changing = workflow(1, null);
     const setting = await aSetting([changing]);
-    const { skyvern } = setting;
+    const { workflows } = setting;
     const asked = (): Promise<string> => {
-      const [one] = skyvern.workflows();
+      const [one] = workflows();
       if (one) one["webhook_callback_url"] = ELSEWHERE;
       return Promise.resolve("all");
     };
@@ -264,7 +270,7 @@ describe("register leaves a workflow alone", () => {
   it("register --undo leaves a workflow alone whose address was changed after register", async () => {
     const setting = await aSetting([workflow(1, null), workflow(2, null), workflow(3, null)]);
     await register(setting.env, ["--yes"]);
-    const [first, second] = setting.skyvern.workflows();
+    const [first, second] = setting.workflows();
     if (first) first["webhook_callback_url"] = ELSEWHERE;
     if (second) second["webhook_callback_url"] = "";
     const { stdout } = await register(setting.env, ["--undo", "--yes"]);
@@ -309,7 +315,7 @@ describe("register, interrupted", () => {
     expect(stderr).toContain("1 of 2 workflows failed, 1 not tried: run the same command again");
     expect({ code, posts: posts(setting) }).toEqual({ code: 1, posts: 3 });
     // Skyvern saved it, and its answer was lost.
-    const saved = setting.skyvern.workflows().find(({ workflow_permanent_id: id }) => id === "wpid_1");
+    const saved = setting.workflows().find(({ workflow_permanent_id: id }) => id === "wpid_1");
     if (saved) saved["webhook_callback_url"] = HERE;
     setting.skyvern.faults.length = 0;
     const undo = await register(setting.env, ["--undo", "--dry-run"]);

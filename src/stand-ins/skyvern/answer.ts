@@ -1,11 +1,6 @@
 /** Writes the API's answers: successes, refusals, and ordered faults. */
-import type { StandInFault } from "./model.ts";
-
-export interface StandInAnswer {
-  status: number;
-  headers?: Record<string, string>;
-  body: string | Uint8Array;
-}
+import type { StandInAnswer, StandInCall, StandInFault } from "./model.ts";
+import type { SkyvernState } from "./state.ts";
 
 export const json = (status: number, value: unknown): StandInAnswer => ({
   status,
@@ -19,6 +14,15 @@ export const EMPTY_404: StandInAnswer = { status: 404, body: "" };
 
 export const invalid = (name: string, type: string, msg: string, input: unknown, index?: number): StandInAnswer =>
   json(422, { detail: [{ type, loc: ["query", name, ...(index === undefined ? [] : [index])], msg, input }] });
+
+/** Accepts the exact key or answers 403, never 401; an undecodable token has its own message. */
+export function authorize(state: SkyvernState, { headers }: StandInCall): string | StandInAnswer {
+  const given = headers["x-api-key"];
+  const known = state.keys.find(({ key }) => key === given);
+  if (known) return known.organization;
+  const isToken = given === undefined || /^eyJ[\w-]*\.[\w-]+\.[\w-]+$/.test(String(given));
+  return detail(403, isToken ? "Invalid credentials" : "Could not validate credentials");
+}
 
 export function takeFault(faults: StandInFault[], path: string): StandInFault | undefined {
   const index = faults.findIndex(({ on }) => on === undefined || on.test(path));

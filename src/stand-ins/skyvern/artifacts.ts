@@ -1,9 +1,16 @@
 /** The artifacts of runs: their rows, and the URLs that are signed for them. */
 import { createHmac } from "node:crypto";
 import { isJsonObject, type Json, type JsonObject } from "../../platform/json.ts";
-import { DEFAULT_ORGANIZATION, TINY_PNG, TINY_WEBM, type StandInArtifact, type StandInRun } from "./model.ts";
+import {
+  type StandInAnswer,
+  DEFAULT_ORGANIZATION,
+  TINY_PNG,
+  TINY_WEBM,
+  type StandInArtifact,
+  type StandInRun,
+} from "./model.ts";
 import { type SkyvernState, firstOrganization, idOf, asText, workflowRunIdOf } from "./state.ts";
-import { json, detail, invalid, type StandInAnswer } from "./answer.ts";
+import { json, detail, invalid } from "./answer.ts";
 
 const HOUR = 3_600_000;
 

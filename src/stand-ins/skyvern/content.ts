@@ -1,9 +1,8 @@
 /** The bytes of artifacts. */
 import { timingSafeEqual } from "node:crypto";
-import type { StandInArtifact, StandInCall } from "./model.ts";
+import type { StandInAnswer, StandInArtifact, StandInCall } from "./model.ts";
 import type { SkyvernState } from "./state.ts";
-import { detail, type StandInAnswer } from "./answer.ts";
-import { authorize } from "./access.ts";
+import { authorize, detail } from "./answer.ts";
 import { bytesOf, findArtifact, sign } from "./artifacts.ts";
 
 /** Serves bytes to a key, or to a signature that has not expired. */

@@ -42,6 +42,12 @@ export interface StandInRun {
   unlisted?: boolean;
 }
 
+export interface StandInAnswer {
+  status: number;
+  headers?: Record<string, string>;
+  body: string | Uint8Array;
+}
+
 /** What the next matching request gets instead of an answer. Matching entries are consumed in order. */
 export interface StandInFault {
   /** Tested against `/v1/runs/wr_1/artifacts`; absent: every path. */
@@ -77,8 +83,6 @@ export interface StandInSkyvern {
   readonly runs: Map<string, StandInRun>;
   readonly calls: StandInCall[];
   readonly faults: StandInFault[];
-  /** The newest version of each workflow. */
-  workflows(): readonly JsonObject[];
   addRun(run: StandInRun): void;
   /**
    * POSTs like Skyvern: a run by its id, an object, or the exact bytes. It makes up to 3 attempts with one body,
@@ -97,14 +101,11 @@ export interface StandInSkyvernOptions {
   signedUrls?: "ok" | "missing" | "unconfigured";
   /** The known artifact types; others are refused with 422. */
   artifactTypes?: readonly string[];
-  /** Its workflows, or how many. Default: none. */
-  workflows?: number | readonly JsonObject[];
-  /** Hosts that it refuses as a workflow's webhook address. */
-  blockedHosts?: readonly string[];
-  /** Keys of blocks that it answers and does not take, as another release may. */
-  forgets?: readonly string[];
-  /** How many there are; `missing` answers 404 like a Skyvern without such a list. Default: none. */
-  schedules?: number | "missing";
+  /**
+   * Asked first with each request of a right key: the answer to what this stand-in does not have, such as a workflow;
+   * null where it has none either.
+   */
+  more?: (call: StandInCall, body: string) => StandInAnswer | null;
   now?: Runtime["now"];
   random?: Runtime["random"];
   sleep?: Runtime["sleep"];

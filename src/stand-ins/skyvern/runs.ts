@@ -1,8 +1,8 @@
 /** Runs, one and in lists. */
 import { isJsonObject, type JsonObject } from "../../platform/json.ts";
-import { DEFAULT_ORGANIZATION, type StandInRun } from "./model.ts";
+import { type StandInAnswer, DEFAULT_ORGANIZATION, type StandInRun } from "./model.ts";
 import { type SkyvernState, idOf, asText, workflowRunIdOf } from "./state.ts";
-import { json, detail, EMPTY_404, invalid, type StandInAnswer } from "./answer.ts";
+import { json, detail, EMPTY_404, invalid } from "./answer.ts";
 import { shownPayload } from "./artifacts.ts";
 
 const STATUSES = new Set([

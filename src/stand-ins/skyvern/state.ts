@@ -1,5 +1,5 @@
 /** The state of a running stand-in Skyvern, and the ids of its runs. */
-import type { Json, JsonObject } from "../../platform/json.ts";
+import type { Json } from "../../platform/json.ts";
 import { systemRuntime, type Runtime } from "../../platform/runtime.ts";
 import {
   DEFAULT_ORGANIZATION,
@@ -41,13 +41,7 @@ export interface SkyvernState {
   storage: "cloud" | "local";
   signedUrls: "ok" | "missing" | "unconfigured";
   artifactTypes: readonly string[];
-  /** The newest version of each. */
-  workflows: readonly JsonObject[];
-  blockedHosts: readonly string[];
-  forgets: readonly string[];
-  /** Numbers for ids. */
-  ids: Generator<number, never>;
-  schedules: number | "missing";
+  more: NonNullable<StandInSkyvernOptions["more"]>;
   runtime: Pick<Runtime, "now" | "random" | "sleep">;
   backoffMs: number;
   webhookTimeoutMs: number;
@@ -55,20 +49,6 @@ export interface SkyvernState {
   runs: Map<string, StandInRun>;
   calls: StandInCall[];
   faults: StandInFault[];
-}
-
-/** Each at least an empty workflow of one version. */
-function toWorkflows(given: number | readonly JsonObject[]): readonly JsonObject[] {
-  const own =
-    typeof given === "number"
-      ? Array.from({ length: given }, (_none, i) => ({ workflow_permanent_id: `wpid_${i + 1}`, title: `W ${i + 1}` }))
-      : given;
-  const empty = { webhook_callback_url: null, version: 1, workflow_definition: { parameters: [], blocks: [] } };
-  return own.map((workflow) => ({ ...empty, ...workflow }));
-}
-
-function* numbers(): Generator<number, never> {
-  for (let number = 100_001; ; number += 1) yield number;
 }
 
 export function createState(options: StandInSkyvernOptions): SkyvernState {
@@ -79,11 +59,7 @@ export function createState(options: StandInSkyvernOptions): SkyvernState {
     storage,
     signedUrls: options.signedUrls ?? (storage === "cloud" ? "ok" : "unconfigured"),
     artifactTypes: options.artifactTypes ?? ARTIFACT_TYPES,
-    workflows: toWorkflows(options.workflows ?? 0),
-    blockedHosts: options.blockedHosts ?? [],
-    forgets: options.forgets ?? [],
-    ids: numbers(),
-    schedules: options.schedules ?? 0,
+    more: options.more ?? (() => null),
     runtime: { ...systemRuntime(), ...options },
     backoffMs: options.backoffMs ?? 1000,
     webhookTimeoutMs: options.webhookTimeoutMs ?? 30_000,

@@ -1,21 +1,74 @@
-/** Workflows: listed, read, and saved in versions. */
-import { isJsonObject, parseJson, type Json, type JsonObject } from "../../platform/json.ts";
-import { detail, json, type StandInAnswer } from "./answer.ts";
-import type { SkyvernState } from "./state.ts";
+/** Workflows and schedules of a stand-in Skyvern: listed, read, and saved in versions. */
+import { isJsonObject, parseJson, type Json, type JsonObject } from "../../src/platform/json.ts";
+import { detail, json } from "../../src/stand-ins/skyvern/answer.ts";
+import type { StandInAnswer, StandInSkyvernOptions } from "../../src/stand-ins/skyvern/model.ts";
+
+interface State {
+  /** The newest version of each. */
+  workflows: readonly JsonObject[];
+  blockedHosts: readonly string[];
+  forgets: readonly string[];
+  /** Numbers for ids. */
+  ids: Generator<number, never>;
+}
+
+export interface SkyvernWorkflowsOptions {
+  /** Hosts that it refuses as a workflow's webhook address. */
+  blockedHosts?: readonly string[] | undefined;
+  /** Keys of blocks that it answers and does not take, as another release may. */
+  forgets?: readonly string[] | undefined;
+  /** How many there are; `missing` answers 404 like a Skyvern without such a list. Default: none. */
+  schedules?: number | "missing";
+}
+
+/** What a stand-in Skyvern answers about its workflows, or about so many. */
+export function skyvernWorkflows(
+  given: number | readonly JsonObject[],
+  { blockedHosts = [], forgets = [], schedules = 0 }: SkyvernWorkflowsOptions = {},
+): { more: NonNullable<StandInSkyvernOptions["more"]>; all(): readonly JsonObject[] } {
+  const state: State = { workflows: toWorkflows(given), blockedHosts, forgets, ids: numbers() };
+  return {
+    all: () => state.workflows,
+    more: ({ method, path, query }, body) => {
+      const [, , kind, id, part, ...rest] = path.split("/").map(decodeURIComponent);
+      if (kind === "schedules" && schedules === "missing") return detail(404, "Not Found");
+      if (kind === "schedules") return json(200, { schedules: [], total_count: schedules, page: 1, page_size: 10 });
+      if (kind !== "workflows" || rest.length > 0) return null;
+      if (method === "POST" && part === "delete" && id !== undefined) return deleteWorkflow(state, id);
+      if (part !== undefined) return null;
+      if (method === "POST") return saveWorkflow(state, id ?? null, body);
+      return id === undefined ? listWorkflows(state.workflows, query) : getWorkflow(state, id);
+    },
+  };
+}
+
+/** Each at least an empty workflow of one version. */
+function toWorkflows(given: number | readonly JsonObject[]): readonly JsonObject[] {
+  const own =
+    typeof given === "number"
+      ? Array.from({ length: given }, (_none, i) => ({ workflow_permanent_id: `wpid_${i + 1}`, title: `W ${i + 1}` }))
+      : given;
+  const empty = { webhook_callback_url: null, version: 1, workflow_definition: { parameters: [], blocks: [] } };
+  return own.map((workflow) => ({ ...empty, ...workflow }));
+}
+
+function* numbers(): Generator<number, never> {
+  for (let number = 100_001; ; number += 1) yield number;
+}
 
 /** Workflows in pages; no page is too large. */
-export function listWorkflows(all: readonly JsonObject[], query: URLSearchParams): StandInAnswer {
+function listWorkflows(all: readonly JsonObject[], query: URLSearchParams): StandInAnswer {
   const page = Number(query.get("page") ?? 1);
   const size = Number(query.get("page_size") ?? 10);
   return json(200, all.slice((page - 1) * size, page * size));
 }
 
-export function getWorkflow({ workflows }: SkyvernState, id: string): StandInAnswer {
+function getWorkflow({ workflows }: State, id: string): StandInAnswer {
   const found = workflows.find(({ workflow_permanent_id }) => workflow_permanent_id === id);
   return found ? json(200, found) : missing(id);
 }
 
-export function deleteWorkflow(state: SkyvernState, id: string): StandInAnswer {
+function deleteWorkflow(state: State, id: string): StandInAnswer {
   const left = state.workflows.filter(({ workflow_permanent_id }) => workflow_permanent_id !== id);
   if (left.length === state.workflows.length) return missing(id);
   state.workflows = left;
@@ -25,7 +78,7 @@ export function deleteWorkflow(state: SkyvernState, id: string): StandInAnswer {
 const missing = (id: string): StandInAnswer => detail(404, `Workflow not found. workflow_permanent_id=${id}`);
 
 /** Saves a new workflow, or the next version of one. What the request lacks, the version before gives. */
-export function saveWorkflow(state: SkyvernState, id: string | null, body: string): StandInAnswer {
+function saveWorkflow(state: State, id: string | null, body: string): StandInAnswer {
   const definition = readDefinition(body);
   if (definition === null) return refused(["body", "json_definition"], "Field required");
   const before = state.workflows.find(({ workflow_permanent_id }) => workflow_permanent_id === id);
@@ -57,7 +110,7 @@ export function saveWorkflow(state: SkyvernState, id: string | null, body: strin
       parameters: [...known.values()],
       blocks: blocks.map((block) => makeBlock(block, known, state.forgets)),
     },
-    created_at: new Date(state.runtime.now()).toISOString(),
+    created_at: new Date(Date.now()).toISOString(),
   };
   state.workflows = [saved, ...state.workflows.filter((one) => one !== before)];
   return json(200, saved);
@@ -80,11 +133,7 @@ const PLACE = ["body", "json_definition", "workflow_definition"];
 type Parameters = ReadonlyMap<Json | undefined, JsonObject>;
 
 /** The parameters as Skyvern answers them, with one for each block's output, by key. */
-function makeParameters(
-  { ids }: SkyvernState,
-  given: readonly JsonObject[],
-  blocks: readonly JsonObject[],
-): Parameters {
+function makeParameters({ ids }: State, given: readonly JsonObject[], blocks: readonly JsonObject[]): Parameters {
   const known = new Map<Json | undefined, JsonObject>();
   const add = (parameter: JsonObject): void => {
     const type = String(parameter["parameter_type"]);
