@@ -8,8 +8,8 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
-import { bundleEdge } from "../src/demo/edge/bundle.ts";
-import { startWorkerd, type Workerd } from "../src/demo/edge/workerd.ts";
+import { bundleEdge } from "../scripts/edge/bundle.ts";
+import { startWorkerd, type Workerd } from "../scripts/edge/workerd.ts";
 
 const KEY = "bench-key";
 const ROUNDS = Number(process.env["ROUNDS"] ?? 5);

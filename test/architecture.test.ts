@@ -155,8 +155,8 @@ it("nothing below the composition root reads the environment, the clock or chanc
   expect(readers).toEqual([]);
 });
 
-/** The words are others' there: an example is of some kind, OpenAPI has a scheme of that name, and workerd a socket. */
-const mayNameKinds = new Set(["http/api/examples.ts", "http/api/openapi.ts", "demo/edge/workerd.ts"]);
+/** The words are others' there: an example is of some kind, and OpenAPI has a scheme of that name. */
+const mayNameKinds = new Set(["http/api/examples.ts", "http/api/openapi.ts"]);
 it("nothing outside src/sinks names a sink kind: move what is known of the kind into its folder, behind SinkKind of src/sinks/sink.ts", () => {
   const kinds = KINDS.map(({ kind }) => kind);
   const variables = KINDS.flatMap(({ shortcut, api }) => [

@@ -6,12 +6,10 @@ import type { AddCommand } from "./command.ts";
 export const addDemo: AddCommand = ({ command, ends, shell }) =>
   command("demo", "run everything on this machine, against stand-ins for Skyvern, Slack, mail and HTTP")
     .option("--once", "exit when every sample was delivered (0) or not (1)")
-    .option("--edge", "inside workerd, as on Cloudflare Workers")
     .option("--port <port>", "the relay's port; default: 8080, with --once any free one", toPort)
     .action(
-      ends(
-        ({ once = false, edge = false, port = once ? 0 : 8080 }: { once?: boolean; edge?: boolean; port?: number }) =>
-          runDemo({ once, edge, port, shell }),
+      ends(({ once = false, port = once ? 0 : 8080 }: { once?: boolean; port?: number }) =>
+        runDemo({ once, port, shell }),
       ),
     );
 

@@ -14,9 +14,9 @@ import { startSkyvern, type StandInSkyvern } from "../stand-ins/skyvern.ts";
 export interface DemoOptions {
   once: boolean;
   port: number;
-  /** Inside workerd, the runtime of Cloudflare Workers. */
-  edge: boolean;
-  shell: Shell;
+  shell: Pick<Shell, "stdout" | "stopped">;
+  /** Builds the relay, with the environment that leads to the stand-ins. Default: one in this process. */
+  openRelay?: (env: Record<string, string>, folder: string, port: number) => Promise<DemoRelay>;
 }
 
 const SKYVERN_KEY = "demo-skyvern-key";
@@ -35,7 +35,7 @@ interface StandIns {
  * samples through it and says what arrived where. Resolves with 0 when every sample was delivered to every sink, else
  * 1; without `once` only after Ctrl-C.
  */
-export async function runDemo({ once, port, edge, shell }: DemoOptions): Promise<number> {
+export async function runDemo({ once, port, shell, openRelay = relayHere }: DemoOptions): Promise<number> {
   const folder = mkdtempSync(join(tmpdir(), "skyvern-relay-demo-"));
   const standIns: StandIns = {
     skyvern: await startSkyvern({ keys: [SKYVERN_KEY] }),
@@ -43,11 +43,11 @@ export async function runDemo({ once, port, edge, shell }: DemoOptions): Promise
       await Promise.all(Object.entries(SINK_STAND_INS).map(async ([kind, start]) => [kind, await start()] as const)),
     ),
   };
-  const app = await (edge ? edgeRelay : relay)(standIns, folder, port);
+  const app = await openRelay(environmentOf(standIns), folder, port);
   try {
     const { port: relayPort } = await app.start();
     const url = `http://localhost:${relayPort}`;
-    shell.stdout(`The relay listens at ${url}${edge ? ", inside workerd" : ""}, its database is in ${folder}.\n\n`);
+    shell.stdout(`The relay listens at ${url}; its database is in ${folder}.\n\n`);
     const samples = sampleRuns(systemRuntime());
     const answers = await send(samples, standIns.skyvern, `http://127.0.0.1:${relayPort}/webhook/demo`);
     shell.stdout(`${samples.length} runs were sent. One sink takes one message a second, so this takes a moment.\n\n`);
@@ -68,7 +68,7 @@ export async function runDemo({ once, port, edge, shell }: DemoOptions): Promise
 }
 
 /** What the demo needs of a relay, wherever it runs. */
-interface DemoRelay {
+export interface DemoRelay {
   start(): Promise<{ port: number }>;
   stop(): Promise<void>;
 }
@@ -81,9 +81,9 @@ const environmentOf = (standIns: StandIns): Record<string, string> => ({
   ALLOW_PRIVATE_NETWORKS: "127.0.0.0/8",
 });
 
-function relay(standIns: StandIns, folder: string, port: number): Promise<DemoRelay> {
+function relayHere(given: Record<string, string>, folder: string, port: number): Promise<DemoRelay> {
   const env = {
-    ...environmentOf(standIns),
+    ...given,
     DATABASE_URL: `sqlite:${join(folder, "relay.db")}`,
     HOST: "127.0.0.1",
     PORT: String(port),
@@ -91,19 +91,6 @@ function relay(standIns: StandIns, folder: string, port: number): Promise<DemoRe
   const loaded = loadConfig({ env });
   if (!loaded.ok) throw new Error(formatFaults(loaded.faults));
   return createRelay(loaded.config, systemRuntime(), createLog("error"));
-}
-
-/** The same inside workerd. Its two packages are for development. */
-async function edgeRelay(standIns: StandIns, folder: string, port: number): Promise<DemoRelay> {
-  const { bundleEdge } = await import("./edge/bundle.ts");
-  const { startWorkerd } = await import("./edge/workerd.ts");
-  const worker = await bundleEdge();
-  const env = { ...environmentOf(standIns), PUBLIC_URL: `http://localhost:${port}`, LOG_LEVEL: "error" };
-  let running: Awaited<ReturnType<typeof startWorkerd>> | null = null;
-  return {
-    start: async () => (running = await startWorkerd({ folder, worker, env, port })),
-    stop: async () => running?.kill(),
-  };
 }
 
 /** Sends every webhook as Skyvern would. The relay's last answer per run. */

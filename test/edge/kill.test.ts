@@ -1,9 +1,9 @@
 /** P1 inside workerd: what was answered with 200 outlives the process, and is delivered by the next one. */
 import { afterAll, expect, it, onTestFinished } from "vitest";
-import { bundleEdge } from "../../src/demo/edge/bundle.ts";
+import { bundleEdge } from "../../scripts/edge/bundle.ts";
 import { startHttpSink } from "../../src/stand-ins/http-sink.ts";
 import { startSkyvern } from "../../src/stand-ins/skyvern.ts";
-import { startWorkerd, type Workerd } from "../../src/demo/edge/workerd.ts";
+import { startWorkerd, type Workerd } from "../../scripts/edge/workerd.ts";
 import type { JsonObject } from "../../src/platform/json.ts";
 import { TOKEN } from "../support/app.ts";
 import { FIXTURE_KEY, signatureOf } from "../support/fixtures.ts";

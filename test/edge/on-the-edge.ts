@@ -1,6 +1,6 @@
 import { afterAll } from "vitest";
 import type { App } from "../../src/app/app.ts";
-import { startWorkerd, type Workerd } from "../../src/demo/edge/workerd.ts";
+import { startWorkerd, type Workerd } from "../../scripts/edge/workerd.ts";
 import { useHost, type OpenApp } from "../support/app.ts";
 import { aFolderUntil, bundleInside, inside } from "./support.ts";
 

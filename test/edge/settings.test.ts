@@ -3,8 +3,8 @@ import { readFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 import { expect, it } from "vitest";
 import { parse } from "yaml";
-import { bundleEdge } from "../../src/demo/edge/bundle.ts";
-import { COMPATIBILITY_DATE } from "../../src/demo/edge/workerd.ts";
+import { bundleEdge } from "../../scripts/edge/bundle.ts";
+import { COMPATIBILITY_DATE } from "../../scripts/edge/workerd.ts";
 import { readSettings } from "../../src/edge/settings.ts";
 
 const read = (file: string): string => readFileSync(new URL(`../../${file}`, import.meta.url), "utf8");

@@ -1,6 +1,6 @@
 /** What is asked of every kind of sink, of those inside workerd. */
 import { afterAll } from "vitest";
-import { startWorkerd } from "../../src/demo/edge/workerd.ts";
+import { startWorkerd } from "../../scripts/edge/workerd.ts";
 import { findKind } from "../../src/sinks/kinds.ts";
 import { useMaker, type MakeSink } from "../sinks/maker.ts";
 import type { Done, Order } from "./inside/sinks.ts";

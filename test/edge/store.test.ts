@@ -1,6 +1,6 @@
 /** The Store's own suites, inside workerd, on the storage of a Durable Object. */
 import { afterAll, expect, it } from "vitest";
-import { startWorkerd } from "../../src/demo/edge/workerd.ts";
+import { startWorkerd } from "../../scripts/edge/workerd.ts";
 import { aFolderUntil, bundleInside, inside } from "./support.ts";
 
 const folder = aFolderUntil(afterAll);

@@ -2,7 +2,7 @@ import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { bundleEdge } from "../../src/demo/edge/bundle.ts";
+import { bundleEdge } from "../../scripts/edge/bundle.ts";
 
 export const inside = (name: string): string => fileURLToPath(new URL(`inside/${name}`, import.meta.url));
 

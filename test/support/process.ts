@@ -26,10 +26,15 @@ export interface Program {
 }
 
 /** Runs `skyvern-relay <args>` with nothing in its environment but `env`, in a folder of its own. */
-export function runProgram(args: readonly string[], env: Record<string, string>, file?: string): Program {
+export function runProgram(
+  args: readonly string[],
+  env: Record<string, string>,
+  file?: string,
+  main: string = MAIN,
+): Program {
   const cwd = aFolder();
   if (file !== undefined) writeFileSync(join(cwd, "relay.yaml"), file);
-  const child = spawn(process.execPath, [MAIN, ...args], { cwd, env, stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(process.execPath, [main, ...args], { cwd, env, stdio: ["ignore", "pipe", "pipe"] });
   let stdout = "";
   let stderr = "";
   child.stdout.on("data", (chunk: Buffer) => void (stdout += chunk.toString("utf8")));

@@ -40,7 +40,7 @@ export interface BundleOptions {
   minify?: boolean;
 }
 
-const ENTRY = fileURLToPath(new URL("../../edge/worker.ts", import.meta.url));
+const ENTRY = fileURLToPath(new URL("../../src/edge/worker.ts", import.meta.url));
 
 /** The file's text. Rejects when something cannot be resolved. */
 export async function bundleEdge(options: BundleOptions = {}): Promise<string> {
