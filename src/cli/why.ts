@@ -1,7 +1,7 @@
 /** `skyvern-relay why`: reads the configured database, also while a relay runs on it, and writes nothing. */
 import type { Store } from "../store/store.ts";
 import { block, line } from "../web/text.ts";
-import { loadRelated } from "../history/related.ts";
+import { loadStory, loadUnknownRun } from "../history/load-story.ts";
 import { explainUnknownRun, listEveryMs } from "../history/unknown-run.ts";
 import { explain, type Why } from "../history/why.ts";
 import { CLOSED } from "../deliver/circuit-breaker.ts";
@@ -18,8 +18,6 @@ interface WhyOptions {
   json?: boolean;
 }
 
-const MAX_DELIVERIES = 1_000;
-
 /** Resolves with the exit code: 1 when the run is not known, after saying where to look. */
 const whyCommand = (runId: string, options: WhyOptions, deps: CommandDeps): Promise<number> =>
   withDatabase({ name: "why", ...deps }, (store) => printWhy(store, runId, options, deps));
@@ -30,30 +28,17 @@ async function printWhy(
   { json }: WhyOptions,
   { config, shell }: CommandDeps,
 ): Promise<number> {
-  const stored = await store.run(runId);
-  if (stored === null) {
-    const [listedRun, { unrecognized }] = await Promise.all([store.listedRun(runId), store.counts()]);
-    const lines = explainUnknownRun(line(runId), {
-      listedRun,
-      unrecognized,
-      webhookUrl: `${config.publicUrl}/webhook`,
-      listEveryMs: listEveryMs(config),
-    });
+  const story = await loadStory(store, runId);
+  if (story === null) {
+    const relay = { webhookUrl: `${config.publicUrl}/webhook`, listEveryMs: listEveryMs(config) };
+    const lines = explainUnknownRun(line(runId), await loadUnknownRun(store, runId, relay));
     if (json === true) shell.stdout(`${JSON.stringify({ run_id: runId, known: false, hints: lines }, null, 2)}\n`);
     else shell.stderr(`${lines.join("\n")}\n`);
     return EXIT.failed;
   }
-  const deliveries = (await store.deliveries({ runId }, { limit: MAX_DELIVERIES })).toReversed();
-  const attempts = await store.attempts(deliveries.map(({ id }) => id));
   const saved = await store.circuits();
   const circuits = new Map(config.sinks.map(({ name }) => [name, saved.get(name) ?? CLOSED]));
-  const why = explain({
-    stored: await loadRelated(store, stored),
-    receipts: await store.receipts(runId),
-    deliveries,
-    attempts,
-    circuits,
-  });
+  const why = explain({ ...story, circuits });
   shell.stdout(json === true ? `${JSON.stringify(why, null, 2)}\n` : renderText(why));
   return EXIT.done;
 }

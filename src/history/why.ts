@@ -1,7 +1,20 @@
 /** Explains why a run was or was not delivered, for the history API and `skyvern-relay why`. Pure. */
+import { z } from "zod";
 import { plural } from "../platform/plural.ts";
 import { isoTime } from "../platform/time.ts";
-import { isFinal, RETRYING, type Circuit, type Delivery, type DeliveryReceipt, type Run } from "../domain/run.ts";
+import {
+  CAUSES,
+  DELIVERY_STATES,
+  isFinal,
+  RETRYING,
+  SOURCES,
+  SUBJECTS,
+  VERDICTS,
+  type Circuit,
+  type Delivery,
+  type DeliveryReceipt,
+  type Run,
+} from "../domain/run.ts";
 import type { Attempt } from "../store/contract/deliveries.ts";
 import type { StoredRun } from "../store/contract/runs.ts";
 import { describePause } from "./sink-health.ts";
@@ -13,55 +26,65 @@ export interface WhyInput extends Omit<StoryInput, "run"> {
   circuits: ReadonlyMap<string, Circuit>;
 }
 
-/** Times are ISO 8601. Every string from outside is hostile. */
-export interface Why {
-  run_id: string;
-  title: string | null;
-  status: string;
-  revision: number;
-  /** The answer in sentences, the most important first. */
-  summary: string[];
-  /** Oldest first. */
-  receipts: {
-    id: string;
-    received_at: string;
-    /** The name of the key that signed it; null when it was read from Skyvern's API. */
-    key: string | null;
-    source: string;
-    channel: string | null;
-    reported_status: string | null;
-    verdict: string;
-    note: string | null;
-    copies: number;
-  }[];
-  /** The result of each route when sinks were last chosen; empty when none were. */
-  routes: { route: string; matched: boolean; because: string }[];
-  /** Oldest first. */
-  deliveries: WhyDelivery[];
-  /** Everything in the order of time, from Skyvern's first time stamp to the last answer of each sink. */
-  timeline: { at: string; who: string; what: string; details: string[] }[];
-}
+const text = z.string().nullable();
+const time = z.iso.datetime({ precision: 3 });
 
-interface WhyDelivery {
-  id: string;
-  sink: string;
-  kind: string;
-  subject: string;
-  cause: string;
-  revision: number;
-  state: string;
-  created_at: string;
-  delivered_at: string | null;
-  next_attempt_at: string | null;
-  last_error: string | null;
-  /** Set for a Slack message. */
-  permalink: string | null;
-  /** Set for a mail. */
-  message_id: string | null;
-  /** The HTTP status that an HTTP sink answered. */
-  http_status: number | null;
-  attempts: { n: number; started_at: string; finished_at: string; outcome: string; reason: string | null }[];
-}
+export const AttemptSchema = z.object({
+  n: z.int(),
+  started_at: time,
+  finished_at: time,
+  outcome: z.enum(["delivered", "retry", "dead"]),
+  reason: z.string().nullable(),
+});
+
+/** All lists are in the order of time. Every string from outside is hostile. */
+export const WhySchema = z.object({
+  run_id: z.string(),
+  title: text,
+  status: z.string(),
+  revision: z.int(),
+  summary: z.array(z.string()).meta({ description: "The answer in sentences." }),
+  receipts: z.array(
+    z.object({
+      id: z.string(),
+      received_at: time,
+      key: text.meta({ description: "Name of the key that signed it; null when Skyvern's API was asked." }),
+      source: z.enum(SOURCES),
+      channel: text,
+      reported_status: text,
+      verdict: z.enum(VERDICTS),
+      note: text,
+      copies: z.int(),
+    }),
+  ),
+  routes: z
+    .array(z.object({ route: z.string(), matched: z.boolean(), because: z.string() }))
+    .meta({ description: "The result of each route when sinks were last chosen." }),
+  deliveries: z.array(
+    z.object({
+      id: z.string(),
+      sink: z.string(),
+      kind: z.string(),
+      subject: z.enum(SUBJECTS),
+      cause: z.enum(CAUSES),
+      revision: z.int(),
+      state: z.enum(DELIVERY_STATES),
+      created_at: time,
+      delivered_at: time.nullable(),
+      next_attempt_at: time.nullable(),
+      last_error: text,
+      permalink: text.meta({ description: "The link to the Slack message." }),
+      message_id: text.meta({ description: "The mail's Message-ID." }),
+      http_status: z.int().nullable(),
+      attempts: z.array(AttemptSchema),
+    }),
+  ),
+  timeline: z
+    .array(z.object({ at: time, who: z.string(), what: z.string(), details: z.array(z.string()) }))
+    .meta({ description: "Everything in the order of time." }),
+});
+
+export type Why = z.output<typeof WhySchema>;
 
 export function explain({ stored, receipts, deliveries, attempts, circuits }: WhyInput): Why {
   const { run, revision } = stored.state;
@@ -173,7 +196,7 @@ function describeDelivery(delivery: Delivery, circuits: SummaryInput["circuits"]
   }
 }
 
-function toWhyDelivery(delivery: Delivery, attempts: readonly Attempt[]): WhyDelivery {
+function toWhyDelivery(delivery: Delivery, attempts: readonly Attempt[]): Why["deliveries"][number] {
   const { id, sink, kind, subject, cause, revision, state, last_error, receipt } = delivery;
   return {
     id,
@@ -190,15 +213,17 @@ function toWhyDelivery(delivery: Delivery, attempts: readonly Attempt[]): WhyDel
     permalink: textField(receipt, "permalink"),
     message_id: textField(receipt, "message_id"),
     http_status: typeof receipt?.["status"] === "number" ? receipt["status"] : null,
-    attempts: attempts.map(({ n, started_at, finished_at, outcome, reason }) => ({
-      n,
-      started_at: isoTime(started_at),
-      finished_at: isoTime(finished_at),
-      outcome,
-      reason,
-    })),
+    attempts: attempts.map(attemptJson),
   };
 }
+
+export const attemptJson = ({ n, started_at, finished_at, outcome, reason }: Attempt) => ({
+  n,
+  started_at: isoTime(started_at),
+  finished_at: isoTime(finished_at),
+  outcome,
+  reason,
+});
 
 function textField(receipt: DeliveryReceipt | null, name: string): string | null {
   const value = receipt?.[name];

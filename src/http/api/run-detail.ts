@@ -1,36 +1,18 @@
 /** What belongs to one run: its artifacts, and why it was or was not delivered. */
 import { createRoute, z, type OpenAPIHono } from "@hono/zod-openapi";
 import { ReportSchema, type Links } from "../../domain/report.ts";
-import { SOURCES, SUBJECTS, VERDICTS, CAUSES, DELIVERY_STATES, type Circuit, type Run } from "../../domain/run.ts";
-import type { DeliveryStore } from "../../store/contract/deliveries.ts";
-import type { ReceiptStore } from "../../store/contract/receipts.ts";
-import type { ReconcileStore } from "../../store/contract/reconcile.ts";
-import type { RunStore, StoredRun } from "../../store/contract/runs.ts";
-import type { StatsStore } from "../../store/contract/stats.ts";
-import { loadRelated } from "../../history/related.ts";
+import { type Circuit, type Run } from "../../domain/run.ts";
+import type { StoredRun } from "../../store/contract/runs.ts";
+import { loadStory, loadUnknownRun, type StoryStore, type UnknownRunStore } from "../../history/load-story.ts";
 import { listCircuits } from "../../history/sink-health.ts";
 import { explainUnknownRun } from "../../history/unknown-run.ts";
-import { explain } from "../../history/why.ts";
-import {
-  AttemptSchema,
-  closed,
-  problemAnswer,
-  jsonAnswer,
-  noRun,
-  rowToReport,
-  RunParams,
-  security,
-  time,
-} from "./schemas.ts";
+import { explain, WhySchema } from "../../history/why.ts";
+import { closed, problemAnswer, jsonAnswer, noRun, rowToReport, RunParams, security } from "./schemas.ts";
 import { RUN_ARTIFACTS } from "./examples.ts";
 import { problem } from "../problem.ts";
 
 export interface RunDetailDeps {
-  store: Pick<RunStore, "run" | "runs"> &
-    Pick<ReceiptStore, "receipts"> &
-    Pick<DeliveryStore, "deliveries" | "attempts"> &
-    Pick<ReconcileStore, "listedRun"> &
-    Pick<StatsStore, "counts">;
+  store: StoryStore & UnknownRunStore;
   sinks: readonly { name: string }[];
   circuit(sink: string): Promise<Circuit>;
   links: Links;
@@ -94,82 +76,34 @@ const refreshArtifacts = createRoute({
   },
 });
 
-const text = z.string().nullable();
-
-const WhySchema = z
-  .object({
-    run_id: z.string(),
-    title: text,
-    status: z.string(),
-    revision: z.int(),
-    summary: z.array(z.string()).meta({ description: "The answer in sentences." }),
-    receipts: z.array(
-      z.object({
-        id: z.string(),
-        received_at: time,
-        key: text.meta({ description: "Name of the key that signed it; null when Skyvern's API was asked." }),
-        source: z.enum(SOURCES),
-        channel: text,
-        reported_status: text,
-        verdict: z.enum(VERDICTS),
-        note: text,
-        copies: z.int(),
-      }),
-    ),
-    routes: z
-      .array(z.object({ route: z.string(), matched: z.boolean(), because: z.string() }))
-      .meta({ description: "The result of each route when sinks were last chosen." }),
-    deliveries: z.array(
-      z.object({
-        id: z.string(),
-        sink: z.string(),
-        kind: z.string(),
-        subject: z.enum(SUBJECTS),
-        cause: z.enum(CAUSES),
-        revision: z.int(),
-        state: z.enum(DELIVERY_STATES),
-        created_at: time,
-        delivered_at: time.nullable(),
-        next_attempt_at: time.nullable(),
-        last_error: text,
-        permalink: text.meta({ description: "The link to the Slack message." }),
-        message_id: text.meta({ description: "The mail's Message-ID." }),
-        http_status: z.int().nullable(),
-        attempts: z.array(AttemptSchema),
-      }),
-    ),
-    timeline: z
-      .array(z.object({ at: time, who: z.string(), what: z.string(), details: z.array(z.string()) }))
-      .meta({ description: "Everything in the order of time." }),
-  })
-  .openapi("Why", {
-    example: {
-      run_id: "tsk_v2_565346328529285494",
-      title: "Invoices",
-      status: "completed",
-      revision: 1,
-      summary: ["Delivered to finance at 2026-01-20T12:00:33.020Z."],
-      receipts: [
-        {
-          id: "rcp_019bd1a2b3c400000a1b2c3d",
-          received_at: "2026-01-20T12:00:31.512Z",
-          key: "acme",
-          source: "webhook",
-          channel: null,
-          reported_status: "completed",
-          verdict: "accepted",
-          note: null,
-          copies: 1,
-        },
-      ],
-      routes: [
-        { route: "failures", matched: false, because: "status is completed, not failed" },
-        { route: "invoices", matched: true, because: 'workflow is wpid_490440779503357998 ("Invoices")' },
-      ],
-      deliveries: [],
-      timeline: [{ at: "2026-01-20T12:00:31.512Z", who: "Relay", what: "Result accepted", details: [] }],
-    },
-  });
+const WhyAnswer = z.object(WhySchema.shape).openapi("Why", {
+  example: {
+    run_id: "tsk_v2_565346328529285494",
+    title: "Invoices",
+    status: "completed",
+    revision: 1,
+    summary: ["Delivered to finance at 2026-01-20T12:00:33.020Z."],
+    receipts: [
+      {
+        id: "rcp_019bd1a2b3c400000a1b2c3d",
+        received_at: "2026-01-20T12:00:31.512Z",
+        key: "acme",
+        source: "webhook",
+        channel: null,
+        reported_status: "completed",
+        verdict: "accepted",
+        note: null,
+        copies: 1,
+      },
+    ],
+    routes: [
+      { route: "failures", matched: false, because: "status is completed, not failed" },
+      { route: "invoices", matched: true, because: 'workflow is wpid_490440779503357998 ("Invoices")' },
+    ],
+    deliveries: [],
+    timeline: [{ at: "2026-01-20T12:00:31.512Z", who: "Relay", what: "Result accepted", details: [] }],
+  },
+});
 
 const getWhy = createRoute({
   operationId: "getRunWhy",
@@ -180,7 +114,7 @@ const getWhy = createRoute({
   request: { params: RunParams },
   responses: {
     200: jsonAnswer(
-      WhySchema,
+      WhyAnswer,
       "When it was received and which key signed it, what was decided and why, the result of each route, and " +
         "every attempt.",
     ),
@@ -188,9 +122,6 @@ const getWhy = createRoute({
     ...closed,
   },
 });
-
-/** More than any run has. */
-const MAX_DELIVERIES = 1_000;
 
 export function mountRunDetail(app: OpenAPIHono, deps: RunDetailDeps): void {
   const { store, links } = deps;
@@ -212,22 +143,13 @@ export function mountRunDetail(app: OpenAPIHono, deps: RunDetailDeps): void {
 
   app.openapi(getWhy, async (c) => {
     const { run_id: runId } = c.req.valid("param");
-    const stored = await store.run(runId);
-    if (stored === null) {
-      const [listedRun, { unrecognized }] = await Promise.all([store.listedRun(runId), store.counts()]);
-      const lines = explainUnknownRun(JSON.stringify(runId.slice(0, 100)), {
-        listedRun,
-        unrecognized,
-        webhookUrl: deps.webhookUrl(),
-        listEveryMs: deps.listEveryMs,
-      });
-      return problem(c, 404, lines.join(" "));
+    const story = await loadStory(store, runId);
+    if (story === null) {
+      const relay = { webhookUrl: deps.webhookUrl(), listEveryMs: deps.listEveryMs };
+      const known = await loadUnknownRun(store, runId, relay);
+      return problem(c, 404, explainUnknownRun(JSON.stringify(runId.slice(0, 100)), known).join(" "));
     }
-    const deliveries = (await store.deliveries({ runId }, { limit: MAX_DELIVERIES })).toReversed();
-    const attempts = await store.attempts(deliveries.map(({ id }) => id));
-    const [receipts, circuits] = await Promise.all([store.receipts(runId), listCircuits(deps)]);
-    const why = explain({ stored: await loadRelated(store, stored), receipts, deliveries, attempts, circuits });
-    return c.json(why as z.output<typeof WhySchema>, 200);
+    return c.json(explain({ ...story, circuits: await listCircuits(deps) }), 200);
   });
 }
 

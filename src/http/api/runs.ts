@@ -2,13 +2,11 @@
 import { createRoute, z, type OpenAPIHono } from "@hono/zod-openapi";
 import type { Context, TypedResponse } from "hono";
 import type { Links } from "../../domain/report.ts";
-import { loadRelated } from "../../history/related.ts";
+import { loadStory, type StoryStore } from "../../history/load-story.ts";
+import { attemptJson } from "../../history/why.ts";
 import { mapInTurns } from "../../platform/yielding.ts";
-import type { DeliveryStore } from "../../store/contract/deliveries.ts";
-import type { ReceiptStore } from "../../store/contract/receipts.ts";
 import type { RunStore } from "../../store/contract/runs.ts";
 import {
-  attemptJson,
   badParameter,
   closed,
   deliveryJson,
@@ -28,9 +26,7 @@ import {
 } from "./schemas.ts";
 
 export interface RunsDeps {
-  store: Pick<RunStore, "run" | "runs" | "searchFault"> &
-    Pick<DeliveryStore, "deliveries" | "attempts"> &
-    Pick<ReceiptStore, "receipts">;
+  store: StoryStore & Pick<RunStore, "searchFault">;
   links: Links;
 }
 
@@ -73,17 +69,13 @@ export function mountRuns(app: OpenAPIHono, { store, links }: RunsDeps): void {
 
   app.openapi(getRun, async (c) => {
     const { run_id: runId } = c.req.valid("param");
-    const row = await store.run(runId);
-    if (row === null) return noRun(c, runId);
-    const deliveries = (await store.deliveries({ runId }, { limit: 1000 })).toReversed();
-    const attempts = Map.groupBy(
-      await store.attempts(deliveries.map(({ id }) => id)),
-      (attempt) => attempt.delivery_id,
-    );
-    const receipts = await store.receipts(runId);
+    const story = await loadStory(store, runId);
+    if (story === null) return noRun(c, runId);
+    const { stored, receipts, deliveries } = story;
+    const attempts = Map.groupBy(story.attempts, ({ delivery_id }) => delivery_id);
     return c.json(
       {
-        ...rowToReport(await loadRelated(store, row), links),
+        ...rowToReport(stored, links),
         deliveries: deliveries.map((delivery) => ({
           ...deliveryJson(delivery),
           log: (attempts.get(delivery.id) ?? []).map(attemptJson),

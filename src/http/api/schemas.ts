@@ -1,12 +1,12 @@
 /** What the routes of the history API share: the schemas of answers, queries and faults. */
 import { z } from "@hono/zod-openapi";
 import type { Context } from "hono";
+import { AttemptSchema } from "../../history/why.ts";
 import { isoTime } from "../../platform/time.ts";
 import { ReportSchema, toReport, type Links, type Report } from "../../domain/report.ts";
 import { CAUSES, DELIVERY_STATES, SOURCES, SUBJECTS, VERDICTS, type Delivery } from "../../domain/run.ts";
 import { readAttempts, readSearch } from "../../store/search/search.ts";
 import { KINDS } from "../../sinks/kinds.ts";
-import type { Attempt } from "../../store/contract/deliveries.ts";
 import type { Receipt } from "../../store/contract/receipts.ts";
 import type { Page, RunFilter, RunStore, Search, StoredRun } from "../../store/contract/runs.ts";
 import { DELIVERY, PROBLEM, RECEIPT, RUN, RUN_DETAIL } from "./examples.ts";
@@ -39,14 +39,6 @@ export const DeliverySchema = z
       .meta({ description: `What the sink answered with: ${KINDS.map(({ receipt }) => receipt).join("; ")}.` }),
   })
   .openapi("Delivery", { example: DELIVERY });
-
-export const AttemptSchema = z.object({
-  n: z.int(),
-  started_at: time,
-  finished_at: time,
-  outcome: z.enum(["delivered", "retry", "dead"]),
-  reason: z.string().nullable(),
-});
 
 export const ReceiptSchema = z
   .object({
@@ -294,14 +286,6 @@ export const deliveryJson = (delivery: Delivery) => ({
   next_attempt_at: isoTime(delivery.next_attempt_at),
   created_at: isoTime(delivery.created_at),
   delivered_at: isoTime(delivery.delivered_at),
-});
-
-export const attemptJson = ({ n, started_at, finished_at, outcome, reason }: Attempt) => ({
-  n,
-  started_at: isoTime(started_at),
-  finished_at: isoTime(finished_at),
-  outcome,
-  reason,
 });
 
 export const receiptJson = ({

@@ -5,7 +5,7 @@ import type { Links } from "../../domain/report.ts";
 import { nameRun, toReport } from "../../domain/report.ts";
 import { redeliver } from "../../store/outbox/redeliver.ts";
 import type { StoredRun } from "../../store/contract/runs.ts";
-import { loadRelated } from "../../history/related.ts";
+import { loadStory, loadUnknownRun } from "../../history/load-story.ts";
 import { passOn } from "../../http/stream.ts";
 import { listCircuits } from "../../history/sink-health.ts";
 import { field, go, readFlash, withFlash, type WebEnv, type PageContext } from "../page-context.ts";
@@ -16,9 +16,6 @@ import { answerMedia } from "./media.ts";
 import { ownPage } from "../login/origin.ts";
 import { runPage } from "./page.ts";
 import { block, line } from "../text.ts";
-
-/** More than any run has. */
-const MAX_DELIVERIES = 1_000;
 
 export function mountRun(page: PageContext): void {
   const { web, reading, acting } = page;
@@ -35,23 +32,15 @@ async function showRun(page: PageContext, c: WebRequest, runId: string) {
   const { store, sinks, links, publicUrl } = page.deps;
   // Read first: a change in between is then reported once too often rather than never.
   const event = store.lastChange();
-  const known = await store.run(runId);
-  if (known === null) return noRun(page, c, runId);
-  const stored = await loadRelated(store, known);
-  const [receipts, deliveries, circuits] = await Promise.all([
-    store.receipts(runId),
-    store.deliveries({ runId }, { limit: MAX_DELIVERIES }),
-    listCircuits(page.deps),
-  ]);
-  const attempts = await store.attempts(deliveries.map(({ id }) => id));
+  const [story, circuits] = await Promise.all([loadStory(store, runId), listCircuits(page.deps)]);
+  if (story === null) return noRun(page, c, runId);
+  const { stored } = story;
   const here = linksHere(links, publicUrl);
   const { state } = stored;
   const body = runPage({
-    stored,
+    ...story,
     report: toReport({ run: state.run, revision: state.revision, known: stored }, here),
-    receipts,
-    deliveries,
-    attempts,
+    deliveries: story.deliveries.toReversed(),
     sinks,
     circuits,
     session: c.get("session"),
@@ -126,10 +115,10 @@ async function refreshArtifacts(page: PageContext, c: WebRequest, runId: string)
 
 async function noRun({ deps, notFound }: PageContext, c: WebRequest, runId: string) {
   const { store, webhookUrl, listEveryMs } = deps;
-  const [listedRun, { unrecognized }] = await Promise.all([store.listedRun(runId), store.counts()]);
+  const relay = { webhookUrl: webhookUrl(), listEveryMs };
   return notFound(c, {
     title: "The relay does not know this run",
-    why: unknownRun(runId, { listedRun, unrecognized, webhookUrl: webhookUrl(), listEveryMs }),
+    why: unknownRun(runId, await loadUnknownRun(store, runId, relay)),
     next: { href: "/", label: "All runs" },
   });
 }
