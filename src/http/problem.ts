@@ -1,3 +1,4 @@
+import { STATUS_CODES } from "node:http";
 import type { Context } from "hono";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { z } from "@hono/zod-openapi";
@@ -12,25 +13,16 @@ export const ProblemSchema = z.object({
 });
 export type Problem = z.output<typeof ProblemSchema>;
 
-const TITLES: Record<number, string> = {
-  400: "Bad Request",
-  401: "Unauthorized",
-  403: "Forbidden",
-  404: "Not Found",
-  405: "Method Not Allowed",
-  409: "Conflict",
-  429: "Too Many Requests",
-  500: "Internal Server Error",
-  503: "Service Unavailable",
-};
-
 export function problem<Status extends ContentfulStatusCode>(
   c: Context,
   status: Status,
   detail: string,
   errors?: Problem["errors"],
 ) {
-  const title = TITLES[status] ?? "Error";
+  const title = STATUS_CODES[status] ?? "Error";
   const body: Problem = { type: "about:blank", title, status, detail, ...(errors ? { errors } : {}) };
   return c.json(body, status, { "content-type": "application/problem+json" });
 }
+
+export const wrongParameters = (c: Context, errors: NonNullable<Problem["errors"]>) =>
+  problem(c, 400, "A parameter is wrong.", errors);

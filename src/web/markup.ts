@@ -110,6 +110,10 @@ export const buttonForm = ({ action, csrf, fields = {} }: FormInput, label: Part
     <button class="button ${look}">${label}</button>
   </form>`;
 
+/** What a button has just done. */
+export const flash = (name: IconName, text: Part): Html =>
+  html`<p class="flash" role="status">${icon(name)}${text}</p>`;
+
 /** The id of a row, by which a script recognizes it: short, and independent of the run's name. */
 export const rowId = (id: string): string => `r-${createHash("sha256").update(id).digest("hex").slice(0, 16)}`;
 

@@ -1,4 +1,5 @@
 /** Parses and formats the query of a page's address. Pure. */
+import { instant } from "../http/api/schemas.ts";
 import { DELIVERY_STATES } from "../domain/run.ts";
 import { readSearch } from "../store/search/search.ts";
 import type { DeliveryFilter } from "../store/contract/deliveries.ts";
@@ -131,17 +132,9 @@ function instants(since: string | undefined, until: string | undefined): { since
   return { ...(from === null ? {} : { since: from }), ...(to === null ? {} : { until: to }) };
 }
 
-const INSTANT = /^\d{4}-\d\d-\d\d(?:[T ](\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?)(Z|[+-]\d\d:\d\d)?)?$/;
-
-/** Parses an ISO 8601 time to epoch milliseconds; without an offset it is UTC. Null when it is no such time. */
-export function parseInstant(text: string): number | null {
-  const found = INSTANT.exec(text);
-  if (found === null) return null;
-  const [, time, offset] = found;
-  // JavaScript reads a time without an offset as local time.
-  const at = Date.parse(`${text.replace(" ", "T")}${time !== undefined && offset === undefined ? "Z" : ""}`);
-  return Number.isNaN(at) ? null : at;
-}
+/** Parses a time as the API does, also with a blank in the middle, and without seconds. Null when it is no such time. */
+export const parseInstant = (text: string): number | null =>
+  instant.safeParse(text.replace(" ", "T").replace(/(T\d\d:\d\d)(Z|[+-]|$)/, "$1:00$2")).data ?? null;
 
 function readPlace(text: string): Page["after"] | null {
   const [, at, id] = /^(\d{1,15})~(.{1,300})$/s.exec(text) ?? [];

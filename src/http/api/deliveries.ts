@@ -1,15 +1,14 @@
 /** Deliveries: the list, and sending again. */
-import { createRoute, z, type OpenAPIHono } from "@hono/zod-openapi";
+import { z, type OpenAPIHono } from "@hono/zod-openapi";
 import type { Context, MiddlewareHandler } from "hono";
 import { DELIVERY_STATES } from "../../domain/run.ts";
 import type { DeliveryStore } from "../../store/contract/deliveries.ts";
 import type { Page } from "../../store/contract/runs.ts";
 import { newDeliveryIds, redeliver, type RedeliverDeps } from "../../store/outbox/redeliver.ts";
-import { problem } from "../problem.ts";
+import { problem, wrongParameters } from "../problem.ts";
 import {
   badParameter,
   bodySchema,
-  closed,
   withoutUndefined,
   DeliveriesQuery,
   deliveryJson,
@@ -20,9 +19,9 @@ import {
   jsonAnswer,
   readPage,
   RunParams,
-  security,
   someOf,
   texts,
+  guarded,
 } from "./schemas.ts";
 
 export interface DeliveriesDeps extends RedeliverDeps {
@@ -35,17 +34,15 @@ export interface DeliveriesDeps extends RedeliverDeps {
 /** The most deliveries that one call redelivers. The next call continues, because pending ones are skipped. */
 const MAX_REDELIVERIES = 10_000;
 
-const listDeliveries = createRoute({
+const listDeliveries = guarded({
   operationId: "listDeliveries",
   method: "get",
   path: "/deliveries",
   summary: "Deliveries, newest first",
-  security,
   request: { query: DeliveriesQuery },
   responses: {
     200: jsonAnswer(z.object({ data: z.array(DeliverySchema), next_cursor: z.string().nullable() }), "One page."),
     ...badParameter,
-    ...closed,
   },
 });
 
@@ -75,15 +72,13 @@ function isJson(text: string): boolean {
   }
 }
 
-const badBody = (c: Context) =>
-  problem(c, 400, "A parameter is wrong.", [{ parameter: "body", message: "must be a JSON object" }]);
+const badBody = (c: Context) => wrongParameters(c, [{ parameter: "body", message: "must be a JSON object" }]);
 
-const redeliverRun = createRoute({
+const redeliverRun = guarded({
   operationId: "redeliverRun",
   method: "post",
   path: "/runs/{run_id}/redeliver",
   summary: "Redeliver a run's current state",
-  security,
   middleware: [readJson] as const,
   request: {
     params: RunParams,
@@ -107,16 +102,14 @@ const redeliverRun = createRoute({
     400: problemAnswer("An unknown sink, or a body that is not as described."),
     404: problemAnswer("No such run."),
     409: problemAnswer("The run is not final yet, or was meant for no sink."),
-    ...closed,
   },
 });
 
-const redeliverAll = createRoute({
+const redeliverAll = guarded({
   operationId: "redeliverAll",
   method: "post",
   path: "/redeliver",
   summary: "Redeliver everything that fits a filter, once for each run and sink, except what is already queued",
-  security,
   middleware: [readJson] as const,
   request: {
     body: {
@@ -142,7 +135,6 @@ const redeliverAll = createRoute({
       "How many deliveries were created, or would be with `dry_run`.",
     ),
     ...badParameter,
-    ...closed,
   },
 });
 
@@ -161,7 +153,7 @@ export function mountDeliveries(app: OpenAPIHono, deps: DeliveriesDeps): void {
     const result = await redeliver(deps, runId, c.req.valid("json")?.sinks ?? null);
     if (!result.ok) {
       if (result.status !== 400) return problem(c, result.status, result.reason);
-      return problem(c, 400, "A parameter is wrong.", [{ parameter: "sinks", message: result.reason }]);
+      return wrongParameters(c, [{ parameter: "sinks", message: result.reason }]);
     }
     deps.nudge();
     return c.json({ data: result.deliveries.map(deliveryJson) }, 202);
@@ -172,11 +164,8 @@ export function mountDeliveries(app: OpenAPIHono, deps: DeliveriesDeps): void {
     if ((await c.req.text()) === "") return badBody(c);
     const { dry_run: dryRun, state = ["dead"], ...filter } = c.req.valid("json");
     const unknown = filter.sink?.find((name) => !deps.sinks.some((sink) => sink.name === name));
-    if (unknown !== undefined) {
-      return problem(c, 400, "A parameter is wrong.", [
-        { parameter: "sink", message: `there is no sink "${unknown}"` },
-      ]);
-    }
+    if (unknown !== undefined)
+      return wrongParameters(c, [{ parameter: "sink", message: `there is no sink "${unknown}"` }]);
     const sinks = deps.sinks.map(({ name }) => name);
     const found = { sink: sinks, ...withoutUndefined({ ...filter, state }) };
     const count = dryRun

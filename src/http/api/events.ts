@@ -2,13 +2,13 @@
  * `GET /v1/events`: runs and deliveries as they change, as server-sent events
  * (https://html.spec.whatwg.org/multipage/server-sent-events.html).
  */
-import { createRoute, z, type OpenAPIHono } from "@hono/zod-openapi";
+import { z, type OpenAPIHono } from "@hono/zod-openapi";
 import type { Links } from "../../domain/report.ts";
 import type { Runtime } from "../../platform/runtime.ts";
 import type { ChangesPage } from "../../store/contract/changes.ts";
 import type { DeliveryStore } from "../../store/contract/deliveries.ts";
 import type { RunStore } from "../../store/contract/runs.ts";
-import { badParameter, closed, deliveryJson, problemAnswer, rowToReport, security } from "./schemas.ts";
+import { badParameter, deliveryJson, problemAnswer, rowToReport, guarded } from "./schemas.ts";
 import { problem } from "../problem.ts";
 import { followChanges } from "../../store/history/follow.ts";
 import { toStream, StreamPlaces } from "../stream.ts";
@@ -48,7 +48,7 @@ const eventId = z
   .regex(/^[\w-]{1,64}$/, "must be the id of an event, letters, digits and -")
   .optional();
 
-const getEvents = createRoute({
+const getEvents = guarded({
   operationId: "streamEvents",
   method: "get",
   path: "/events",
@@ -63,7 +63,6 @@ const getEvents = createRoute({
     ("knows that place (it was restarted, another process wrote to its database, or too much came since): read " +
       "the lists ") +
     "again; the stream continues from now.",
-  security,
   request: {
     headers: z.object({
       "last-event-id": eventId.openapi({ type: "string", description: "The id of the last event that was seen." }),
@@ -82,7 +81,6 @@ const getEvents = createRoute({
     },
     ...badParameter,
     503: problemAnswer(`${MAX_STREAMS} streams are open already.`),
-    ...closed,
   },
 });
 

@@ -1,12 +1,12 @@
 /** `GET /v1/runs.csv` and `/v1/runs.ndjson`: every run that fits a filter, as a file. */
-import { createRoute, z, type OpenAPIHono } from "@hono/zod-openapi";
+import { z, type OpenAPIHono } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import type { Log } from "../../platform/log.ts";
 import type { Links } from "../../domain/report.ts";
 import type { Runtime } from "../../platform/runtime.ts";
 import { readPages } from "../../store/history/all-pages.ts";
 import type { RunFilter, RunStore } from "../../store/contract/runs.ts";
-import { badParameter, closed, ExportQuery, oneOf, rowToReport, toRunFilter, security, slowSearch } from "./schemas.ts";
+import { badParameter, ExportQuery, oneOf, rowToReport, toRunFilter, guarded, slowSearch } from "./schemas.ts";
 import { BYTE_ORDER_MARK } from "./csv.ts";
 import { RUN_FILES } from "./run-columns.ts";
 import { toStream } from "../stream.ts";
@@ -25,7 +25,6 @@ const file = (description: string, type: string, example: string) => ({
     content: { [type]: { schema: z.string(), example } },
   },
   ...badParameter,
-  ...closed,
 });
 
 const CsvQuery = ExportQuery.safeExtend({
@@ -38,7 +37,7 @@ const CsvQuery = ExportQuery.safeExtend({
     }),
 });
 
-const csvRoute = createRoute({
+const csvRoute = guarded({
   operationId: "exportRunsCsv",
   method: "get",
   path: "/runs.csv",
@@ -48,18 +47,16 @@ const csvRoute = createRoute({
     ("`output` is JSON. A cell longer than the 32,767 characters that Excel holds is cut, with a mark that says " +
       "how long it was: ") +
     "`/v1/runs.ndjson` has all of it. Runs that arrive meanwhile are not in it.",
-  security,
   request: { query: CsvQuery },
   responses: file("The file.", "text/csv", "run_id,run_type,kind,status\r\ntsk_1,task_v2,task,completed\r\n"),
 });
 
-const ndjsonRoute = createRoute({
+const ndjsonRoute = guarded({
   operationId: "exportRunsNdjson",
   method: "get",
   path: "/runs.ndjson",
   summary: "All runs that fit, newest first, one JSON object a line",
   description: "Each as `GET /v1/runs` lists it. Runs that arrive meanwhile are not in it.",
-  security,
   request: { query: ExportQuery },
   responses: file("The file.", "application/x-ndjson", '{"run_id":"tsk_1","status":"completed"}\n'),
 });

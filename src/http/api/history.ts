@@ -1,5 +1,5 @@
 import { OpenAPIHono } from "@hono/zod-openapi";
-import { problem } from "../problem.ts";
+import { wrongParameters } from "../problem.ts";
 import { mountDeliveries, type DeliveriesDeps } from "./deliveries.ts";
 import { mountEvents, type EventsDeps } from "./events.ts";
 import { mountExports, type ExportsDeps } from "./exports.ts";
@@ -29,7 +29,7 @@ export function createHistory(deps: HistoryDeps): OpenAPIHono {
   const app = new OpenAPIHono({
     strict: false,
     defaultHook: (result, c) => {
-      if (!result.success) return problem(c, 400, "A parameter is wrong.", toFieldErrors(result.error.issues));
+      if (!result.success) return wrongParameters(c, toFieldErrors(result.error.issues));
     },
   });
 

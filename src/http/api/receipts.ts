@@ -1,11 +1,10 @@
 /** Receipts: what was not recognized, and the bytes of each receipt. */
 import type { ReceiptStore } from "../../store/contract/receipts.ts";
 import type { Page } from "../../store/contract/runs.ts";
-import { createRoute, z, type OpenAPIHono } from "@hono/zod-openapi";
 import type { Context } from "hono";
+import { z, type OpenAPIHono } from "@hono/zod-openapi";
 import {
   badParameter,
-  closed,
   problemAnswer,
   jsonAnswer,
   raw,
@@ -14,33 +13,30 @@ import {
   ReceiptSchema,
   ReceiptsQuery,
   RunParams,
-  security,
+  guarded,
 } from "./schemas.ts";
 
 export interface ReceiptsDeps {
   store: Pick<ReceiptStore, "receipt" | "unrecognizedReceipts" | "body">;
 }
 
-const getRaw = createRoute({
+const getRaw = guarded({
   operationId: "getRunReceiptBytes",
   method: "get",
   path: "/runs/{run_id}/receipts/{id}/raw",
   summary: "The bytes of one receipt, masked as stored",
-  security,
   request: { params: RunParams.extend({ id: z.string() }) },
   responses: {
     200: { description: "The bytes.", content: { "application/octet-stream": { schema: z.string() } } },
     404: problemAnswer("No such receipt, or its bytes were pruned."),
-    ...closed,
   },
 });
 
-const listUnrecognized = createRoute({
+const listUnrecognized = guarded({
   operationId: "listUnrecognizedReceipts",
   method: "get",
   path: "/receipts/unrecognized",
   summary: "List verified webhooks that were not recognized as a run, newest first",
-  security,
   request: { query: ReceiptsQuery },
   responses: {
     200: jsonAnswer(
@@ -48,21 +44,18 @@ const listUnrecognized = createRoute({
       "One page. They are read again after an upgrade.",
     ),
     ...badParameter,
-    ...closed,
   },
 });
 
-const getUnrecognizedRaw = createRoute({
+const getUnrecognizedRaw = guarded({
   operationId: "getReceiptBytes",
   method: "get",
   path: "/receipts/{id}/raw",
   summary: "The bytes of one unrecognized receipt, masked as stored",
-  security,
   request: { params: z.object({ id: z.string() }) },
   responses: {
     200: { description: "The bytes.", content: { "application/octet-stream": { schema: z.string() } } },
     404: problemAnswer("No such unrecognized receipt, or its bytes were pruned."),
-    ...closed,
   },
 });
 

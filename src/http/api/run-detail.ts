@@ -1,5 +1,5 @@
 /** What belongs to one run: its artifacts, and why it was or was not delivered. */
-import { createRoute, z, type OpenAPIHono } from "@hono/zod-openapi";
+import { z, type OpenAPIHono } from "@hono/zod-openapi";
 import { ReportSchema, type Links } from "../../domain/report.ts";
 import { type Circuit, type Run } from "../../domain/run.ts";
 import type { StoredRun } from "../../store/contract/runs.ts";
@@ -7,7 +7,7 @@ import { loadStory, loadUnknownRun, type StoryStore, type UnknownRunStore } from
 import { listCircuits } from "../../history/sink-health.ts";
 import { explainUnknownRun } from "../../history/unknown-run.ts";
 import { explain, WhySchema } from "../../history/why.ts";
-import { closed, problemAnswer, jsonAnswer, noRun, rowToReport, RunParams, security } from "./schemas.ts";
+import { problemAnswer, jsonAnswer, noRun, rowToReport, RunParams, guarded } from "./schemas.ts";
 import { RUN_ARTIFACTS } from "./examples.ts";
 import { problem } from "../problem.ts";
 
@@ -40,26 +40,23 @@ const ArtifactsSchema = z
   })
   .openapi("RunArtifacts", { example: RUN_ARTIFACTS });
 
-const getArtifacts = createRoute({
+const getArtifacts = guarded({
   operationId: "getRunArtifacts",
   method: "get",
   path: "/runs/{run_id}/artifacts",
   summary: "A run's artifacts, as they are known",
-  security,
   request: { params: RunParams },
   responses: {
     200: jsonAnswer(ArtifactsSchema, "The relay asks Skyvern for them at the run's first delivery."),
     ...unknown,
-    ...closed,
   },
 });
 
-const refreshArtifacts = createRoute({
+const refreshArtifacts = guarded({
   operationId: "refreshRunArtifacts",
   method: "post",
   path: "/runs/{run_id}/artifacts/refresh",
   summary: "Ask Skyvern for a run's artifacts again",
-  security,
   request: { params: RunParams },
   responses: {
     200: jsonAnswer(
@@ -72,7 +69,6 @@ const refreshArtifacts = createRoute({
       "As they are known now. It may take as long as `delivery.artifacts_wait`.",
     ),
     ...unknown,
-    ...closed,
   },
 });
 
@@ -105,12 +101,11 @@ const WhyAnswer = z.object(WhySchema.shape).openapi("Why", {
   },
 });
 
-const getWhy = createRoute({
+const getWhy = guarded({
   operationId: "getRunWhy",
   method: "get",
   path: "/runs/{run_id}/why",
   summary: "Explain why a run was or was not delivered",
-  security,
   request: { params: RunParams },
   responses: {
     200: jsonAnswer(
@@ -119,7 +114,6 @@ const getWhy = createRoute({
         "every attempt.",
     ),
     404: problemAnswer("No such run. `detail` says where to look."),
-    ...closed,
   },
 });
 

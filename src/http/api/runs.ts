@@ -1,5 +1,5 @@
 /** Runs: the list, and one with its deliveries and receipts. */
-import { createRoute, z, type OpenAPIHono } from "@hono/zod-openapi";
+import { z, type OpenAPIHono } from "@hono/zod-openapi";
 import type { Context, TypedResponse } from "hono";
 import type { Links } from "../../domain/report.ts";
 import { loadStory, type StoryStore } from "../../history/load-story.ts";
@@ -8,7 +8,6 @@ import { mapInTurns } from "../../platform/yielding.ts";
 import type { RunStore } from "../../store/contract/runs.ts";
 import {
   badParameter,
-  closed,
   deliveryJson,
   slowSearch,
   problemAnswer,
@@ -21,8 +20,8 @@ import {
   RunParams,
   RunSchema,
   RunsQuery,
-  security,
   writeCursor,
+  guarded,
 } from "./schemas.ts";
 
 export interface RunsDeps {
@@ -32,28 +31,25 @@ export interface RunsDeps {
 
 const RunsSchema = z.object({ data: z.array(RunSchema), next_cursor: z.string().nullable() });
 
-const listRuns = createRoute({
+const listRuns = guarded({
   operationId: "listRuns",
   method: "get",
   path: "/runs",
   summary: "Runs, newest first",
-  security,
   request: { query: RunsQuery },
   responses: {
     200: jsonAnswer(RunsSchema, "One page."),
     ...badParameter,
-    ...closed,
   },
 });
 
-const getRun = createRoute({
+const getRun = guarded({
   operationId: "getRun",
   method: "get",
   path: "/runs/{run_id}",
   summary: "One run, with its deliveries and receipts",
-  security,
   request: { params: RunParams },
-  responses: { 200: jsonAnswer(RunDetailSchema, "The run."), 404: problemAnswer("No such run."), ...closed },
+  responses: { 200: jsonAnswer(RunDetailSchema, "The run."), 404: problemAnswer("No such run.") },
 });
 
 export function mountRuns(app: OpenAPIHono, { store, links }: RunsDeps): void {

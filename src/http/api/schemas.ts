@@ -1,5 +1,5 @@
 /** What the routes of the history API share: the schemas of answers, queries and faults. */
-import { z } from "@hono/zod-openapi";
+import { createRoute, z, type RouteConfig } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { AttemptSchema } from "../../history/why.ts";
 import { isoTime } from "../../platform/time.ts";
@@ -10,7 +10,7 @@ import { KINDS } from "../../sinks/kinds.ts";
 import type { Receipt } from "../../store/contract/receipts.ts";
 import type { Page, RunFilter, RunStore, Search, StoredRun } from "../../store/contract/runs.ts";
 import { DELIVERY, PROBLEM, RECEIPT, RUN, RUN_DETAIL } from "./examples.ts";
-import { problem, ProblemSchema } from "../problem.ts";
+import { problem, ProblemSchema, wrongParameters } from "../problem.ts";
 
 export const time = z.iso.datetime({ precision: 3 });
 
@@ -266,12 +266,15 @@ export const problemAnswer = (description: string) => ({
   content: { "application/problem+json": { schema: ProblemSchema.openapi("Problem", { example: PROBLEM }) } },
 });
 export const badParameter = { 400: problemAnswer("A parameter is wrong; `errors` names it.") };
-export const closed = {
+const closed = {
   401: problemAnswer("The token is missing or wrong."),
   403: problemAnswer("No RELAY_TOKEN is configured."),
   429: problemAnswer("Too many wrong tokens came from this address."),
 };
-export const security = [{ bearer: [] }];
+
+/** A route that needs the relay's token. */
+export const guarded = <P extends string, R extends Omit<RouteConfig, "path"> & { path: P }>(route: R) =>
+  createRoute<P, R>({ ...route, security: [{ bearer: [] }], responses: { ...route.responses, ...closed } });
 /** A request body; `what` describes it when the client sent no object at all. */
 export const bodySchema = <T extends z.ZodRawShape>(shape: T) => z.strictObject(shape, { error: BODY });
 const BODY = "must be a JSON object";
@@ -320,7 +323,7 @@ export function raw(c: Context, body: Uint8Array | null) {
 /** The answer to a search with too many words, if it is one. */
 export async function slowSearch(c: Context, store: Pick<RunStore, "searchFault">, search: Search | undefined) {
   const message = search ? await store.searchFault(search) : null;
-  return message === null ? null : problem(c, 400, "A parameter is wrong.", [{ parameter: "q", message }]);
+  return message === null ? null : wrongParameters(c, [{ parameter: "q", message }]);
 }
 
 export const toFieldErrors = (issues: z.core.$ZodIssue[]) =>

@@ -1,9 +1,9 @@
 /** `/v1/sinks`: the state of each sink, test messages, and resuming. */
-import { createRoute, z, type OpenAPIHono } from "@hono/zod-openapi";
+import { z, type OpenAPIHono } from "@hono/zod-openapi";
 import { isoTime } from "../../platform/time.ts";
 import type { Delivery, Outcome } from "../../domain/run.ts";
 import { listSinkHealth, type SinkHealthDeps } from "../../history/sink-health.ts";
-import { closed, deliveryJson, DeliverySchema, problemAnswer, jsonAnswer, security, time } from "./schemas.ts";
+import { deliveryJson, DeliverySchema, problemAnswer, jsonAnswer, guarded, time } from "./schemas.ts";
 import { SINK, TEST } from "./examples.ts";
 import { problem } from "../problem.ts";
 
@@ -36,26 +36,23 @@ type SinkState = z.output<typeof SinkStateSchema>;
 const SinkParams = z.object({ name: z.string() });
 const noSink = { 404: problemAnswer("No such sink.") };
 
-const listSinks = createRoute({
+const listSinks = guarded({
   operationId: "listSinks",
   method: "get",
   path: "/sinks",
   summary: "List sinks and their health",
-  security,
   responses: {
     200: jsonAnswer(z.object({ data: z.array(SinkStateSchema) }), "In the order of the configuration."),
-    ...closed,
   },
 });
 
-const resumeSink = createRoute({
+const resumeSink = guarded({
   operationId: "resumeSink",
   method: "post",
   path: "/sinks/{name}/resume",
   summary: "Resume a sink that is stopped or whose circuit is open",
-  security,
   request: { params: SinkParams },
-  responses: { 200: jsonAnswer(SinkStateSchema, "The sink."), ...noSink, ...closed },
+  responses: { 200: jsonAnswer(SinkStateSchema, "The sink."), ...noSink },
 });
 
 const TestSchema = z
@@ -69,7 +66,7 @@ const TestSchema = z
   })
   .openapi("TestResult", { example: TEST });
 
-const testSink = createRoute({
+const testSink = guarded({
   operationId: "testSink",
   method: "post",
   path: "/sinks/{name}/test",
@@ -80,9 +77,8 @@ const testSink = createRoute({
     ("run: its `run_id` is `test_…`, its status `test`, an HTTP sink gets `run.test`. It is listed under " +
       "`/v1/deliveries` with ") +
     "cause `test`, as `delivered` or, when it failed, as `canceled`, since it is not retried.",
-  security,
   request: { params: SinkParams },
-  responses: { 200: jsonAnswer(TestSchema, "The outcome of the attempt, failed or not."), ...noSink, ...closed },
+  responses: { 200: jsonAnswer(TestSchema, "The outcome of the attempt, failed or not."), ...noSink },
 });
 
 export function mountSinks(app: OpenAPIHono, deps: SinksDeps): void {

@@ -1,14 +1,13 @@
 /** `GET /v1/stats`: numbers for charts, all read from roll-ups. */
-import { createRoute, z, type OpenAPIHono } from "@hono/zod-openapi";
-import type { Context } from "hono";
+import { z, type OpenAPIHono } from "@hono/zod-openapi";
 import { dayOf, isoTime } from "../../platform/time.ts";
 import type { Runtime } from "../../platform/runtime.ts";
 import { percentile } from "../../store/stats/latency-buckets.ts";
 import { GRAIN_MS } from "../../store/stats/read.ts";
 import type { ReconcileStore } from "../../store/contract/reconcile.ts";
 import type { Backlog, Grain, Statistics, StatsStore } from "../../store/contract/stats.ts";
-import { badParameter, closed, instant, jsonAnswer, oneOf, security, time } from "./schemas.ts";
-import { problem } from "../problem.ts";
+import { badParameter, instant, jsonAnswer, oneOf, guarded, time } from "./schemas.ts";
+import { wrongParameters } from "../problem.ts";
 
 export interface StatisticsDeps {
   store: Pick<StatsStore, "statistics" | "backlog"> & Pick<ReconcileStore, "dailyCoverage">;
@@ -81,24 +80,22 @@ const StatsSchema = z
     },
   });
 
-const getStats = createRoute({
+const getStats = guarded({
   operationId: "getStats",
   method: "get",
   path: "/stats",
   summary: "Statistics: runs by status and time, delivery times, backlog, and coverage of Skyvern's list",
-  security,
   request: { query: StatsQuery },
   responses: {
     200: jsonAnswer(StatsSchema, "Times are widened to whole buckets."),
     ...badParameter,
-    ...closed,
   },
 });
 
 export function mountStatistics(app: OpenAPIHono, { store, sinks, runtime }: StatisticsDeps): void {
   app.openapi(getStats, async (c) => {
     const span = resolveSpan(c.req.valid("query"), runtime.now());
-    if (span.fault !== null) return wrong(c, span.fault);
+    if (span.fault !== null) return wrongParameters(c, [{ parameter: "since", message: span.fault }]);
     const { bucket, since, until } = span;
     const [{ runs, times }, backlog, coverage] = await Promise.all([
       store.statistics(bucket, since, until),
@@ -121,9 +118,6 @@ export function mountStatistics(app: OpenAPIHono, { store, sinks, runtime }: Sta
     );
   });
 }
-
-const wrong = (c: Context, message: string) =>
-  problem(c, 400, "A parameter is wrong.", [{ parameter: "since", message }]);
 
 /** The last bucket ends in the year 9999, the last that every reader of times accepts. */
 const LAST_DAY = Date.parse("9999-12-31");

@@ -2,7 +2,7 @@
 import { html } from "hono/html";
 import { buttonForm, icon, STATES, time, type Html, type Part } from "../markup.ts";
 import { toHref, parseInstant, type DeliveryFilterName, type QueryFault, type Query } from "../query.ts";
-import { faultList } from "../runs/page.ts";
+import { faultList } from "../list-parts.ts";
 import type { Session } from "../login/session.ts";
 import { plural } from "../../platform/plural.ts";
 import { line } from "../text.ts";

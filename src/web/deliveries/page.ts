@@ -2,9 +2,21 @@
 import { html } from "hono/html";
 import { DELIVERY_STATES, type Circuit, type Delivery } from "../../domain/run.ts";
 import type { Page } from "../../store/contract/runs.ts";
-import { badge, buttonForm, follow, icon, rowId, runPath, STATES, time, type Html, type Part } from "../markup.ts";
+import {
+  badge,
+  buttonForm,
+  flash,
+  follow,
+  icon,
+  rowId,
+  runPath,
+  STATES,
+  time,
+  type Html,
+  type Part,
+} from "../markup.ts";
 import { toHref, toggled, type DeliveryFilterName, type QueryFault, type Query } from "../query.ts";
-import { faultList } from "../runs/page.ts";
+import { chip, faultList, instantField, liveHead, newItems, pager } from "../list-parts.ts";
 import type { Session } from "../login/session.ts";
 import { plural } from "../../platform/plural.ts";
 import { block, line } from "../text.ts";
@@ -31,39 +43,19 @@ export function deliveriesPage(view: DeliveriesView): Part {
   const isDead = query.values.state?.join() === "dead";
   const isLive = query.after === null && faults.length === 0;
   return [
-    queued === null
-      ? ""
-      : html`<p class="flash" role="status">
-          ${icon("again")}Queued again: ${plural(queued, "delivery", "deliveries")}.
-        </p>`,
-    html`<div class="head with-live">
-      <h1>${isDead ? "Dead deliveries" : "Deliveries"}</h1>
-      ${isLive ? html`<p class="live" data-live-mark hidden>Live</p>` : ""}
-    </div>`,
+    queued === null ? "" : flash("again", html`Queued again: ${plural(queued, "delivery", "deliveries")}.`),
+    liveHead(isDead ? "Dead deliveries" : "Deliveries", isLive),
     isDead
       ? html`<p class="soft lead">
           These deliveries are not tried again. Redelivering creates new deliveries; these stay as a record.
         </p>`
       : "",
     timeForm(query),
-    html`<p class="new-items" role="status">
-      <button class="button primary" type="button" data-new-items="delivery" hidden></button>
-    </p>`,
+    newItems("delivery"),
     html`<div ${isLive ? follow({ id: "results", address: toHref(PATH, query), event }) : html`id="results"`}>
       ${chips(view)}
       ${faults.length > 0 ? faultList(faults) : rows.length === 0 ? nothing(isDead) : [bulk(query), table(view)]}
-      <nav class="pager" aria-label="Pages">
-        ${
-          query.after === null
-            ? ""
-            : html`<a class="button" href="${toHref(PATH, { ...query, after: null })}">Newest</a>`
-        }
-        ${
-          older === null
-            ? ""
-            : html`<a class="button" rel="next" href="${toHref(PATH, { ...query, after: older })}">Older</a>`
-        }
-      </nav>
+      ${pager(PATH, query, older)}
     </div>`,
   ];
 }
@@ -84,14 +76,7 @@ function timeForm({ values }: Query<DeliveryFilterName>): Html {
   const kept = (["state", "sink"] as const).flatMap((name) =>
     (values[name] ?? []).map((one) => html`<input type="hidden" name="${name}" value="${one}" />`),
   );
-  const instant = (name: "since" | "until", label: string) =>
-    html`<label
-      >${label} (UTC)<input
-        name="${name}"
-        value="${values[name]?.[0] ?? ""}"
-        placeholder="2026-01-20T12:00"
-        maxlength="40"
-    /></label>`;
+  const instant = (name: "since" | "until", label: string) => instantField(name, label, values[name]?.[0] ?? "");
   return html`<form method="get" action="${PATH}" data-sparse>
     ${kept}
     <details class="filters" ${isOpen ? html`open` : ""}>
@@ -115,20 +100,17 @@ const nothing = (isDead: boolean): Html =>
   </section>`;
 
 function chips({ query, sinks }: DeliveriesView): Html {
-  const chip = (name: DeliveryFilterName, value: string, label: Part, tone = "") =>
-    html`<a
-      class="chip ${tone}"
-      href="${toHref(PATH, toggled(query, name, value))}"
-      ${query.values[name]?.includes(value) ? html`aria-current="true"` : ""}
-      >${label}</a
-    >`;
+  const filter = (name: DeliveryFilterName, value: string, label: Part, tone?: string) => {
+    const isOn = query.values[name]?.includes(value) === true;
+    return chip({ href: toHref(PATH, toggled(query, name, value)), label, isOn, ...(tone ? { tone } : {}) });
+  };
   const names = new Set([...sinks.map(({ name }) => name), ...(query.values.sink ?? [])]);
   return html`<nav class="chips" aria-label="By state">
       ${DELIVERY_STATES.map((state) =>
-        chip("state", state, [icon(STATES[state].icon), STATES[state].label], STATES[state].tone),
+        filter("state", state, [icon(STATES[state].icon), STATES[state].label], STATES[state].tone),
       )}
     </nav>
-    <nav class="chips" aria-label="By sink">${[...names].map((name) => chip("sink", name, line(name, 64)))}</nav>`;
+    <nav class="chips" aria-label="By sink">${[...names].map((name) => filter("sink", name, line(name, 64)))}</nav>`;
 }
 
 const table = (view: DeliveriesView): Html =>

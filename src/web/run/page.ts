@@ -3,6 +3,7 @@
  * it broke, its files and recording; then where it was delivered, and the technical story.
  */
 import { html } from "hono/html";
+import { newItems } from "../list-parts.ts";
 import { isTerminal, RETRYING, TERMINAL_STATUSES, type TerminalStatus } from "../../domain/run.ts";
 import { buildContent, duration, goalBeside, type Content } from "../../sinks/content.ts";
 import { PAGE_AMOUNT } from "../../sinks/readable-output.ts";
@@ -10,6 +11,7 @@ import type { StoredRun } from "../../store/contract/runs.ts";
 import {
   badge,
   buttonForm,
+  flash,
   externalLink,
   icon,
   runPath,
@@ -36,18 +38,14 @@ export function runPage(view: RunView): Part {
   return [
     view.queued === null
       ? ""
-      : html`<p class="flash" role="status">
-          ${icon("again")}Queued again for ${plural(view.queued, "sink")}.
-          <span data-live-hide>Reload to see the result.</span>
-        </p>`,
+      : flash(
+          "again",
+          html`Queued again for ${plural(view.queued, "sink")}. <span data-live-hide>Reload to see the result.</span>`,
+        ),
     view.refreshed === null
       ? ""
-      : html`<p class="flash" role="status">
-          ${icon("done")}Skyvern was asked again and lists ${plural(view.refreshed, "artifact")}.
-        </p>`,
-    html`<p class="new-items" role="status">
-      <button class="button primary" type="button" data-new-items="run" hidden></button>
-    </p>`,
+      : flash("done", html`Skyvern was asked again and lists ${plural(view.refreshed, "artifact")}.`),
+    newItems("run"),
     head(view, content),
     html`<div class="columns">
       <div class="first">

@@ -6,13 +6,15 @@ import { nameRun, toReport } from "../../domain/report.ts";
 import { redeliver } from "../../store/outbox/redeliver.ts";
 import type { StoredRun } from "../../store/contract/runs.ts";
 import { loadStory, loadUnknownRun } from "../../history/load-story.ts";
+import { describeUnrecognized, whyUnknown, type UnknownRun } from "../../history/unknown-run.ts";
+import { safeAnswer } from "../../skyvern/artifacts/answer.ts";
+import type { Media, Owner } from "../../skyvern/artifacts/media.ts";
+import type { ArtifactKey } from "../../domain/run.ts";
 import { passOn } from "../../http/stream.ts";
 import { listCircuits } from "../../history/sink-health.ts";
 import { field, go, readFlash, withFlash, type WebEnv, type PageContext } from "../page-context.ts";
 import { HEADERS, notice } from "../layout.ts";
-import { runPath } from "../markup.ts";
-import { unknownRun } from "./unknown.ts";
-import { answerMedia } from "./media.ts";
+import { runPath, withTimes, type Part } from "../markup.ts";
 import { ownPage } from "../login/origin.ts";
 import { runPage } from "./page.ts";
 import { block, line } from "../text.ts";
@@ -139,3 +141,41 @@ const belongsTo = ({ state: { run }, artifacts, timeline }: StoredRun, key: stri
   run.screenshots.includes(key) ||
   artifacts.some(({ artifact_id }) => artifact_id === key) ||
   timeline?.blocks.some(({ screenshot }) => screenshot === key) === true;
+
+interface MediaRequest {
+  owner: Owner;
+  key: ArtifactKey;
+  range: string | null;
+  signal: AbortSignal;
+}
+
+/**
+ * Answers with the bytes in a form that runs nothing. What cannot be read, or is neither picture nor recording, is
+ * answered with nothing: the page has words in its place, and a browser complains of nothing.
+ */
+async function answerMedia(media: Pick<Media, "open">, { owner, key, range, signal }: MediaRequest): Promise<Response> {
+  const opened = await media.open(owner, key, { range, signal });
+  if (opened.kind === "unsatisfiable") return new Response(null, { status: 416 });
+  if (opened.kind === "gone") return missing();
+  const answer = await safeAnswer(opened.content, key);
+  if (answer.headers.get("content-disposition") === "inline") return answer;
+  await answer.body?.cancel();
+  return missing();
+}
+
+/** Not cached: a storage that does not answer now may do so later. */
+const missing = (): Response => new Response(null, { status: 204, headers: { "cache-control": "no-store" } });
+
+/** Why the relay may not know a run, and what to do, for whoever followed a link; a paragraph each. */
+function unknownRun(runId: string, known: UnknownRun): Part[] {
+  const unread = describeUnrecognized(known);
+  return [
+    html`<code>${line(runId, 100)}</code>`,
+    ...whyUnknown(known).map(withCode),
+    ...(unread === null ? [] : [html`${unread} <a href="/unrecognized">Show what was received</a>`]),
+  ];
+}
+
+/** Every second part stands between backticks. */
+const withCode = (text: string): Part[] =>
+  text.split("`").map((part, n) => (n % 2 === 0 ? withTimes(part) : html`<code>${part}</code>`));

@@ -1,5 +1,6 @@
 /** The list of runs. */
 import { html } from "hono/html";
+import { chip, faultList, instantField, liveHead, newItems, pager } from "../list-parts.ts";
 import { typeName } from "../../domain/block.ts";
 import { DELIVERY_STATES, TERMINAL_STATUSES } from "../../domain/run.ts";
 import { duration } from "../../sinks/content.ts";
@@ -45,34 +46,13 @@ export function runsPage(view: RunsView): Part {
   // Older pages do not change when new runs arrive.
   const isLive = query.after === null && faults.length === 0;
   return [
-    html`<div class="head with-live">
-      <h1>Runs</h1>
-      ${isLive ? html`<p class="live" data-live-mark hidden>Live</p>` : ""}
-    </div>`,
+    liveHead("Runs", isLive),
     findForm(view),
-    html`<p class="new-items" role="status">
-      <button class="button primary" type="button" data-new-items="run" hidden></button>
-    </p>`,
+    newItems("run"),
     html`<div ${isLive ? follow({ id: "results", address: toHref("/", query), event }) : html`id="results"`}>
       ${statusBar(query)} ${chart(view)}
       ${faults.length > 0 ? faultList(faults) : rows.length === 0 ? nothingFits(query) : table(rows)}
-      <nav class="pager" aria-label="Pages">
-        ${
-          query.after === null
-            ? ""
-            : html`<a class="button" href="${toHref("/", { ...query, after: null })}">Newest</a>`
-        }
-        ${
-          older === null
-            ? ""
-            : html`<a class="button" rel="next" href="${toHref("/", { ...query, after: older })}">Older</a>`
-        }
-        ${
-          rows.length === 0
-            ? ""
-            : html`<a class="button" href="${toHref("/runs.csv", { ...query, after: null })}" download>Download CSV</a>`
-        }
-      </nav>
+      ${pager("/", query, older, rows.length === 0 ? "" : html`<a class="button" href="${toHref("/runs.csv", { ...query, after: null })}" download>Download CSV</a>`)}
     </div>`,
   ];
 }
@@ -90,14 +70,6 @@ function chart({ chart: given, query }: RunsView): Part {
     href: (from, to) => toHref("/", { values: { ...query.values, since: [iso(from)], until: [iso(to)] }, after: null }),
   });
 }
-
-export const faultList = (faults: readonly QueryFault[]): Html =>
-  html`<section class="card bad-card" role="alert">
-    <h2>The address is wrong</h2>
-    <ul>
-      ${faults.map(({ name, message }) => html`<li><code>${line(name, 60)}</code> ${message}.</li>`)}
-    </ul>
-  </section>`;
 
 const nothingFits = (query: Query<RunFilterName>): Html =>
   html`<section class="card empty">
@@ -118,15 +90,11 @@ function statusBar(query: Query<RunFilterName>): Html {
   const chosen = query.values.status ?? [];
   const all = toHref("/", { values: { ...query.values, status: [] }, after: null });
   return html`<nav class="chips" aria-label="By status">
-    <a class="chip" href="${all}" ${chosen.length === 0 ? html`aria-current="true"` : ""}>All</a>
+    ${chip({ href: all, label: "All", isOn: chosen.length === 0 })}
     ${[...new Set<string>([...TERMINAL_STATUSES, ...chosen])].map((status) => {
       const look = statusLook(status);
-      return html`<a
-        class="chip ${look.tone}"
-        href="${toHref("/", toggled(query, "status", status))}"
-        ${chosen.includes(status) ? html`aria-current="true"` : ""}
-        >${icon(look.icon)}${look.label}</a
-      >`;
+      const href = toHref("/", toggled(query, "status", status));
+      return chip({ href, label: [icon(look.icon), look.label], tone: look.tone, isOn: chosen.includes(status) });
     })}
   </nav>`;
 }
@@ -143,10 +111,6 @@ function findForm({ query, sinks }: RunsView): Html {
   );
   const text = (name: RunFilterName, label: string, hint: string) =>
     html`<label>${label}<input name="${name}" value="${value(name)}" placeholder="${hint}" maxlength="500" /></label>`;
-  const instant = (name: RunFilterName, label: string) =>
-    html`<label
-      >${label} (UTC)<input name="${name}" value="${value(name)}" placeholder="2026-01-20T12:00" maxlength="40"
-    /></label>`;
   const sinkNames = [...new Set([...sinks.map(({ name }) => name), ...(values.sink ?? []).slice(0, 1)])];
   return html`<form
     class="find"
@@ -200,14 +164,15 @@ function findForm({ query, sinks }: RunsView): Html {
             value("delivery"),
           )}</label
         >
-        ${instant("since", "Received since")} ${instant("until", "Received before")}
+        ${instantField("since", "Received since", value("since"))}
+        ${instantField("until", "Received before", value("until"))}
       </div>
       <p class="row"><button class="button primary">Filter</button> <a class="button" href="/">Clear</a></p>
     </details>
   </form>`;
 }
 
-export const select = (name: string, options: [value: string, label: string][], chosen: string): Html =>
+const select = (name: string, options: [value: string, label: string][], chosen: string): Html =>
   html`<select name="${name}">
     <option value="">any</option>
     ${options.map(

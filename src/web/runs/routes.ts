@@ -4,7 +4,8 @@ import { resolveWindow } from "../charts.ts";
 import { HEADERS } from "../layout.ts";
 import { go, PAGE_SIZE, pageAfter, type PageContext } from "../page-context.ts";
 import { readQuery, RUN_FILTERS, runFilter } from "../query.ts";
-import { faultList, runsPage } from "./page.ts";
+import { runsPage } from "./page.ts";
+import { faultList } from "../list-parts.ts";
 
 /** The chart counts runs by status and time. With any other filter it would show other runs than the list. */
 const CHARTED = new Set(["status", "since", "until"]);

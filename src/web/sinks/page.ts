@@ -1,5 +1,6 @@
 /** The state of each sink, and its actions. */
 import { html } from "hono/html";
+import { liveHead } from "../list-parts.ts";
 import { DELIVERY_STATES, type Delivery } from "../../domain/run.ts";
 import type { SinkHealth } from "../../history/sink-health.ts";
 import { duration } from "../../sinks/content.ts";
@@ -9,6 +10,7 @@ import { latencyChart, type Window } from "../charts.ts";
 import {
   badge,
   buttonForm,
+  flash,
   follow,
   icon,
   runPath,
@@ -48,16 +50,9 @@ export interface SinksView {
 export function sinksPage(view: SinksView): Part {
   const { sinks, tested, resumed, event } = view;
   return [
-    resumed === null
-      ? ""
-      : html`<p class="flash" role="status">
-          ${icon("again")}${line(resumed, 64)} is resumed: pending deliveries are tried now.
-        </p>`,
+    resumed === null ? "" : flash("again", html`${line(resumed, 64)} is resumed: pending deliveries are tried now.`),
     tested === null ? "" : testSaid(tested),
-    html`<div class="head with-live">
-      <h1>Sinks</h1>
-      <p class="live" data-live-mark hidden>Live</p>
-    </div>`,
+    liveHead("Sinks"),
     sinks.length === 0
       ? html`<section class="card empty">
           <h2>No sink is configured</h2>

@@ -1,0 +1,61 @@
+/** What the pages of lists share. */
+import { html } from "hono/html";
+import type { Page } from "../store/contract/runs.ts";
+import { toHref, type Query, type QueryFault } from "./query.ts";
+import { line } from "./text.ts";
+import type { Html, Part } from "./markup.ts";
+
+/** The title of a page, which says when the page follows along. */
+export const liveHead = (title: string, isLive = true): Html =>
+  html`<div class="head with-live">
+    <h1>${title}</h1>
+    ${isLive ? html`<p class="live" data-live-mark hidden>Live</p>` : ""}
+  </div>`;
+
+/** Where the script offers what came meanwhile. */
+export const newItems = (what: "run" | "delivery"): Html =>
+  html`<p class="new-items" role="status">
+    <button class="button primary" type="button" data-new-items="${what}" hidden></button>
+  </p>`;
+
+export interface Chip {
+  href: string;
+  label: Part;
+  tone?: string;
+  isOn: boolean;
+}
+
+/** A filter that one click sets or takes off. */
+export const chip = ({ href, label, tone = "", isOn }: Chip): Html =>
+  html`<a class="chip ${tone}" href="${href}" ${isOn ? html`aria-current="true"` : ""}>${label}</a>`;
+
+/** A time to filter by. */
+export const instantField = (name: "since" | "until", label: string, value: string): Html =>
+  html`<label
+    >${label} (UTC)<input name="${name}" value="${value}" placeholder="2026-01-20T12:00" maxlength="40"
+  /></label>`;
+
+/** Links to the first page and the next one. `older`: where that begins. `more` stands beside them. */
+export const pager = <Name extends string>(
+  path: string,
+  query: Query<Name>,
+  older: NonNullable<Page["after"]> | null,
+  more: Part = "",
+): Html =>
+  html`<nav class="pager" aria-label="Pages">
+    ${query.after === null ? "" : html`<a class="button" href="${toHref(path, { ...query, after: null })}">Newest</a>`}
+    ${
+      older === null
+        ? ""
+        : html`<a class="button" rel="next" href="${toHref(path, { ...query, after: older })}">Older</a>`
+    }
+    ${more}
+  </nav>`;
+
+export const faultList = (faults: readonly QueryFault[]): Html =>
+  html`<section class="card bad-card" role="alert">
+    <h2>The address is wrong</h2>
+    <ul>
+      ${faults.map(({ name, message }) => html`<li><code>${line(name, 60)}</code> ${message}.</li>`)}
+    </ul>
+  </section>`;
