@@ -1,7 +1,25 @@
 /** Watches the disk of the database and warns before it is full, since webhooks are then answered 503. */
-import { diskState, formatBytes, type DiskSpace } from "../platform/disk/disk-space.ts";
+import { formatBytes } from "../platform/amounts.ts";
 import type { Log } from "../platform/log.ts";
 import { HOUR_MS } from "../platform/time.ts";
+
+export interface DiskSpace {
+  /** Bytes that this process may still write. */
+  free: number;
+  /** Bytes in all. */
+  total: number;
+}
+
+const MB = 1_000_000;
+const NEARLY_FULL = 100 * MB;
+const LOW_SHARE = 0.1;
+const PLENTY = 10_000 * MB;
+
+/** `full`: less than 100 MB are free. `low`: less than a tenth, unless that is 10 GB. */
+export function diskState({ free, total }: DiskSpace): "full" | "low" | "ok" {
+  if (free < NEARLY_FULL) return "full";
+  return free < PLENTY && free < total * LOW_SHARE ? "low" : "ok";
+}
 
 export interface DiskWatchDeps {
   /** Rejects when the system does not say. */

@@ -3,7 +3,7 @@ import type { createCopies, createArchive } from "../archive/archive.ts";
 import type { BlobStore } from "../archive/blob-store.ts";
 import type { Config } from "../config/config.ts";
 import type { AddressOf } from "../http/auth.ts";
-import type { DiskSpace } from "../platform/disk/disk-space.ts";
+import type { DiskSpace } from "./disk-watch.ts";
 import type { Log } from "../platform/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import type { HttpClient, Outbound, Permit } from "../net/http-client.ts";

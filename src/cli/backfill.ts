@@ -4,7 +4,7 @@
  */
 import type { Config } from "../config/config.ts";
 import { openEgress } from "../app/outside.ts";
-import { count, plural } from "../platform/plural.ts";
+import { count, plural } from "../platform/amounts.ts";
 import { silentLog } from "../platform/log.ts";
 import { createMetrics } from "../telemetry/metrics.ts";
 import { createAddresses } from "../receive/own-addresses.ts";

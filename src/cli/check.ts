@@ -4,7 +4,7 @@
  */
 import type { Config, Off } from "../config/config.ts";
 import { describeConfig } from "../config/describe.ts";
-import { plural } from "../platform/plural.ts";
+import { plural } from "../platform/amounts.ts";
 import { systemRuntime, type Runtime } from "../platform/runtime.ts";
 import { createSimulation, type Simulated } from "../history/simulation.ts";
 import { readPages } from "../store/history/all-pages.ts";

@@ -20,7 +20,7 @@ import { toFieldErrors, ExportQuery, rowToReport, toRunFilter } from "../http/ap
 import { createLinks } from "../http/links.ts";
 import { BYTE_ORDER_MARK } from "../http/api/csv.ts";
 import { RUN_FILES } from "../http/api/run-columns.ts";
-import { plural } from "../platform/plural.ts";
+import { plural } from "../platform/amounts.ts";
 import { readPages } from "../store/history/all-pages.ts";
 import { createSqlStore } from "../store/sql-store.ts";
 import type { RunFilter } from "../store/contract/runs.ts";

@@ -8,7 +8,7 @@ import { prune, type Removed } from "../app/retention.ts";
 import { IN_MEMORY, isInMemory } from "../store/address.ts";
 import { createSqlStore } from "../store/sql-store.ts";
 import { complain, EXIT, type AddCommand, type CommandDeps } from "./command.ts";
-import { plural } from "../platform/plural.ts";
+import { plural } from "../platform/amounts.ts";
 import { using } from "./database.ts";
 
 export const addPrune: AddCommand = ({ command, configured }) =>

@@ -1,6 +1,6 @@
 /** Faults of the configuration, and zod's issues in words for the person who wrote it. */
 import { z } from "zod";
-import { plural } from "../platform/plural.ts";
+import { plural } from "../platform/amounts.ts";
 
 /** One fault. `where` is a variable (`PORT`) or a place in the file (`relay.yaml:12:5`). It never holds a secret. */
 export interface Fault {

@@ -1,10 +1,10 @@
 /** The SQLite storage of a Durable Object (Cloudflare Workers) as the store's database. */
+import type { Bound, Storage } from "cloudflare:workers";
 import { Kysely, SqliteDialect, type SqliteDatabase } from "kysely";
 import type { Database } from "../store/database.ts";
 import { sqliteRows, type Prepared } from "../store/bulk-sql.ts";
 import { StorageFault } from "../store/contract/faults.ts";
 import type { Tables } from "../store/tables.ts";
-import type { SqlParameter, DurableStorage } from "./durable-storage.ts";
 import { createPieces, PIECES_SCHEMA } from "./large-values.ts";
 
 /** The platform's limit on the parameters of one statement. */
@@ -17,14 +17,14 @@ const MAX_PARAMETERS = 100;
  * An operation is one `storage.transaction`: between its statements it waits for nothing but other statements, and one
  * connection, as everywhere on SQLite, keeps the queries of others out of it until it ends.
  */
-export function durableDatabase(storage: DurableStorage, schema: string): Database {
+export function durableDatabase(storage: Pick<Storage, "sql" | "transaction">, schema: string): Database {
   storage.sql.exec(PIECES_SCHEMA);
   const pieces = createPieces(storage);
   const prepare = (text: string): Prepared => {
     const reader = /^\s*(select|with|pragma)\b|\breturning\b/i.test(text);
     const all = (...parameters: unknown[]): Record<string, unknown>[] => {
       // Kysely hands them over as one list.
-      const given = (Array.isArray(parameters[0]) ? parameters[0] : parameters) as SqlParameter[];
+      const given = (Array.isArray(parameters[0]) ? parameters[0] : parameters) as Bound[];
       const [query, bindings] = packed(text, given.map(pieces.split));
       try {
         return storage.sql
@@ -69,7 +69,7 @@ const toStorageFault = (error: unknown): unknown =>
     : error;
 
 /** A statement with more parameters than the platform allows gets them as one JSON list, which cannot hold bytes. */
-function packed(text: string, parameters: readonly SqlParameter[]): [query: string, bindings: readonly SqlParameter[]] {
+function packed(text: string, parameters: readonly Bound[]): [query: string, bindings: readonly Bound[]] {
   if (parameters.length <= MAX_PARAMETERS) return [text, parameters];
   const pieces = text.split("?");
   if (pieces.length !== parameters.length + 1 || parameters.some((value) => value instanceof Uint8Array)) {

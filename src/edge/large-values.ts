@@ -1,5 +1,5 @@
+import type { Bound, Storage } from "cloudflare:workers";
 import { createHash, randomBytes } from "node:crypto";
-import type { SqlParameter, DurableStorage } from "./durable-storage.ts";
 
 /**
  * A value and its row must stay under 2 MB there; a text of this many characters takes up to three times as many bytes.
@@ -22,13 +22,13 @@ export const PIECES_SCHEMA = `
 
 export interface Pieces {
   /** Writes a large value in pieces and returns the reference to it; other values pass unchanged. */
-  split(value: SqlParameter): SqlParameter;
+  split(value: Bound): Bound;
   /** The row with its large values restored, and bytes as a Buffer. */
   join(row: Record<string, unknown>): Record<string, unknown>;
 }
 
 /** Equal values are stored once. Pieces of overwritten values stay until {@link dropLoosePieces}. */
-export function createPieces({ sql }: DurableStorage): Pieces {
+export function createPieces({ sql }: Pick<Storage, "sql">): Pieces {
   const [known] = sql.exec("select key from pieces_key").toArray() as { key: string }[];
   const key = known?.key ?? randomBytes(16).toString("hex");
   if (!known) sql.exec("insert into pieces_key values (?)", key);
@@ -65,7 +65,7 @@ export function createPieces({ sql }: DurableStorage): Pieces {
 }
 
 /** Removes pieces that nothing refers to any more. Returns how many values. It reads every run and body once. */
-export function dropLoosePieces({ sql }: DurableStorage): number {
+export function dropLoosePieces({ sql }: Pick<Storage, "sql">): number {
   if (sql.exec("select 1 from pieces limit 1").toArray().length === 0) return 0;
   const marks = [
     ["block", "receipts"],

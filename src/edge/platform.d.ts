@@ -1,6 +1,6 @@
 /** The used parts of Cloudflare Workers (https://developers.cloudflare.com/workers/runtime-apis/). */
 declare module "cloudflare:workers" {
-  type Bound = string | number | null | Uint8Array;
+  export type Bound = string | number | null | Uint8Array;
 
   /** What calling an object's methods from a Worker comes to. */
   export type Stub<T> = {
@@ -15,6 +15,7 @@ declare module "cloudflare:workers" {
     sql: {
       exec(query: string, ...bindings: Bound[]): { toArray(): Record<string, unknown>[] };
     };
+    /** Rolls back when `work` rejects. */
     transaction<T>(work: () => Promise<T>): Promise<T>;
     get(key: string): Promise<unknown>;
     put(key: string, value: unknown): Promise<void>;

@@ -1,6 +1,6 @@
 /** The timeline of a run, from Skyvern's first time stamp to the last answer of each sink. Pure. */
 import { isJsonObject, type Json } from "../platform/json.ts";
-import { plural } from "../platform/plural.ts";
+import { plural } from "../platform/amounts.ts";
 import { isoTime } from "../platform/time.ts";
 import type { Circuit, Delivery, DeliveryReceipt, Run, RunAttempt } from "../domain/run.ts";
 import { duration } from "../sinks/content.ts";

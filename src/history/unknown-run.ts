@@ -1,6 +1,6 @@
 /** Says why the relay may not know a run, and what to do: for the page, the history API and the command `why`. Pure. */
 import { formatDuration } from "../platform/duration.ts";
-import { plural } from "../platform/plural.ts";
+import { plural } from "../platform/amounts.ts";
 import { isoTime } from "../platform/time.ts";
 
 /**

@@ -1,6 +1,6 @@
 /** Explains why a run was or was not delivered, for the history API and `skyvern-relay why`. Pure. */
 import { z } from "zod";
-import { plural } from "../platform/plural.ts";
+import { plural } from "../platform/amounts.ts";
 import { isoTime } from "../platform/time.ts";
 import {
   CAUSES,

@@ -3,7 +3,7 @@
  * every string may be hostile.
  */
 import { isJsonObject } from "../platform/json.ts";
-import { plural } from "../platform/plural.ts";
+import { formatBytes, plural } from "../platform/amounts.ts";
 import { typeName } from "../domain/block.ts";
 import { nameRun, oneLine, type Report } from "../domain/report.ts";
 import { isTerminal, RETRYING, type Failure } from "../domain/run.ts";
@@ -13,7 +13,6 @@ import { fitLines, textHeight } from "./fit-lines.ts";
 import { blockTypeIn, plainReason } from "./plain-reason.ts";
 import { saidByNoCode, withoutRepeats } from "./repeats.ts";
 import {
-  bytes,
   isBareSuccess,
   MESSAGE_AMOUNT,
   readableOutput,
@@ -102,7 +101,7 @@ export function buildContent(report: Report, cause: Job["cause"], amount: Amount
     output:
       isAlert || isTest || !isBare(report, sections) ? sections : [{ kind: "text", title: null, text: NO_ANSWER }],
     omittedBlocks,
-    files: report.files.map(({ name, size, url }) => ({ name, size: size === null ? null : bytes(size), url })),
+    files: report.files.map(({ name, size, url }) => ({ name, size: size === null ? null : formatBytes(size), url })),
     links: listLinks(report, cause),
     notes: listNotes(report, cause),
   };

@@ -3,7 +3,7 @@
  * Nothing here is escaped, and every string may be hostile.
  */
 import { isJsonObject, isRawNumber, numberText, type Json, type JsonObject } from "../platform/json.ts";
-import { plural } from "../platform/plural.ts";
+import { formatBytes, plural } from "../platform/amounts.ts";
 import type { Report } from "../domain/report.ts";
 import { lookOf } from "../domain/status-look.ts";
 import { cut } from "./cut.ts";
@@ -323,7 +323,7 @@ function listed(lines: readonly string[], { rows }: Amount): string {
 
 function fileLine({ filename = null, file_size: size = null }: JsonObject): string {
   const name = typeof filename === "string" && filename !== "" ? filename : "file";
-  return typeof size === "number" ? `${name} (${bytes(size)})` : name;
+  return typeof size === "number" ? `${name} (${formatBytes(size)})` : name;
 }
 
 const savedFileLine = ({ file_name = null, file_size = null }: JsonObject): string =>
@@ -381,12 +381,4 @@ function show(value: Json): string {
   if (typeof value === "boolean") return value ? "yes" : "no";
   if (typeof value === "number" || isRawNumber(value)) return numberText(value);
   return size(value);
-}
-
-/** `91 kB`: decimal units, as mail clients and browsers count. */
-export function bytes(n: number): string {
-  const units = ["B", "kB", "MB", "GB", "TB"];
-  const unit = n < 1 ? 0 : Math.min(Math.floor(Math.log10(n) / 3), units.length - 1);
-  const value = n / 1000 ** unit;
-  return `${value >= 10 || unit === 0 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
 }

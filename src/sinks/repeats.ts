@@ -1,7 +1,8 @@
 /** Leaves out of a message what stands in another place of it: its files, its summary, why it failed. Pure. */
+import { formatBytes } from "../platform/amounts.ts";
 import type { Report } from "../domain/report.ts";
 import { plainReason } from "./plain-reason.ts";
-import { bytes, type Section } from "./readable-output.ts";
+import type { Section } from "./readable-output.ts";
 
 /** The blocks of the output with what only they say; a block that says nothing else is left out. */
 export function withoutRepeats(blocks: readonly Section[][], report: Report): Section[][] {
@@ -27,7 +28,7 @@ interface Said {
 }
 
 function saidIn({ files, summary, failure }: Report): Said {
-  const names = files.flatMap(({ name, size }) => [name, ...(size === null ? [] : [`${name} (${bytes(size)})`])]);
+  const names = files.flatMap(({ name, size }) => [name, ...(size === null ? [] : [`${name} (${formatBytes(size)})`])]);
   const texts = [summary, failure?.reason].flatMap((text) => (text && isSentence(text) ? [text.trim()] : []));
   const reason = plainReason(failure?.reason ?? null) ?? "";
   const [status = null] = /^HTTP \d{3}(?=: )/.exec(reason) ?? [];

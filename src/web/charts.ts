@@ -8,7 +8,7 @@ import { TERMINAL_STATUSES } from "../domain/run.ts";
 import { percentile } from "../store/stats/latency-buckets.ts";
 import type { DeliveryTimes, Statistics } from "../store/contract/stats.ts";
 import { statusLook, time, type Html, type Part } from "./markup.ts";
-import { plural } from "../platform/plural.ts";
+import { plural } from "../platform/amounts.ts";
 
 export interface Window {
   /** The first bucket's first millisecond. */

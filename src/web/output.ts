@@ -5,7 +5,7 @@ import { proofLines } from "../history/story.ts";
 import { isJsonObject, isRawNumber, numberText, type Json } from "../platform/json.ts";
 import { omittedIn, type Section } from "../sinks/readable-output.ts";
 import type { Html, Part } from "./markup.ts";
-import { count, plural } from "../platform/plural.ts";
+import { count, plural } from "../platform/amounts.ts";
 import { block, line } from "./text.ts";
 
 const MAX_TEXT = 20_000;

@@ -3,7 +3,7 @@
  * eye.
  */
 import { escapeDeceiving, spellDeceiving } from "../platform/hostile-text.ts";
-import { count } from "../platform/plural.ts";
+import { count } from "../platform/amounts.ts";
 import { parseWebUrl } from "../skyvern/artifacts/artifact-url.ts";
 
 /**

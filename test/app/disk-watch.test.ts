@@ -1,6 +1,5 @@
 import { expect, it } from "vitest";
-import { createDiskWatch } from "../../src/app/disk-watch.ts";
-import { diskState } from "../../src/platform/disk/disk-space.ts";
+import { createDiskWatch, diskState } from "../../src/app/disk-watch.ts";
 import { createLog } from "../../src/platform/log/stdout-log.ts";
 import { aFolder, anApp } from "../support/app.ts";
 

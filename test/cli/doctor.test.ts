@@ -515,7 +515,7 @@ const faults: Case[] = [
     wrong: (world) => (world.host.space = () => Promise.resolve({ free: 0.9 * GB, total: 10 * GB })),
     check: "disk",
     state: "warning",
-    found: /900 MB of 10\.0 GB free/,
+    found: /900 MB of 10 GB free/,
     fix: /free space/,
   },
   {

@@ -6,7 +6,7 @@ import { createEgress, type Egress } from "../../net/egress.ts";
 import { silentLog } from "../../platform/log.ts";
 import { systemRuntime, type Runtime } from "../../platform/runtime.ts";
 import { createSkyvernClient } from "../../skyvern/client.ts";
-import { plural } from "../../platform/plural.ts";
+import { plural } from "../../platform/amounts.ts";
 import { findKind } from "../../sinks/kinds.ts";
 import { block, line } from "../../web/text.ts";
 import { EXIT, type AddCommand, type Shell } from "../command.ts";

@@ -5,7 +5,8 @@ import { stat, statfs } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { errorText } from "../../platform/error-text.ts";
 import type { ResolvedAddress } from "../../net/egress.ts";
-import { diskState, formatBytes } from "../../platform/disk/disk-space.ts";
+import { diskState } from "../../app/disk-watch.ts";
+import { formatBytes } from "../../platform/amounts.ts";
 import { findingsAbout, fault, ok, warning, type Finding } from "./finding.ts";
 
 /** What doctor asks the machine. Tests pass a fake. */

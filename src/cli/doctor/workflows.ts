@@ -4,7 +4,7 @@ import type { Outbound } from "../../net/http-client.ts";
 import type { Runtime } from "../../platform/runtime.ts";
 import { createAddresses } from "../../receive/own-addresses.ts";
 import { createSkyvernClient } from "../../skyvern/client.ts";
-import { plural } from "../../platform/plural.ts";
+import { plural } from "../../platform/amounts.ts";
 import { findingsAbout, ok, warning, type Finding } from "./finding.ts";
 
 export interface WorkflowCheckDeps {

@@ -6,7 +6,7 @@ import type { Runtime } from "../../platform/runtime.ts";
 import { listRuns } from "../../reconcile/list-runs.ts";
 import { createSkyvernClient } from "../../skyvern/client.ts";
 import type { SkyvernFault, SkyvernKey } from "../../skyvern/api-call.ts";
-import { count, plural } from "../../platform/plural.ts";
+import { count, plural } from "../../platform/amounts.ts";
 
 export interface OverviewDeps {
   baseUrl: string;

@@ -7,7 +7,7 @@ import { createAddresses } from "../../receive/own-addresses.ts";
 import { createSkyvernClient, type SkyvernClient } from "../../skyvern/client.ts";
 import type { Database } from "../../store/database.ts";
 import { forgetRegistered, listRegistered, rememberRegistered } from "../../store/registered.ts";
-import { plural } from "../../platform/plural.ts";
+import { plural } from "../../platform/amounts.ts";
 import { line } from "../../web/text.ts";
 import { complain, EXIT, type AddCommand, type CommandDeps, type Complain } from "../command.ts";
 import { using } from "../database.ts";

@@ -4,7 +4,7 @@ import { buttonForm, icon, STATES, time, type Html, type Part } from "../markup.
 import { toHref, parseInstant, type DeliveryFilterName, type QueryFault, type Query } from "../query.ts";
 import { faultList } from "../list-parts.ts";
 import type { Session } from "../login/session.ts";
-import { plural } from "../../platform/plural.ts";
+import { plural } from "../../platform/amounts.ts";
 import { line } from "../text.ts";
 import type { DeliveryState } from "../../domain/run.ts";
 import { fact } from "../output.ts";

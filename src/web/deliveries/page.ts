@@ -18,7 +18,7 @@ import {
 import { toHref, toggled, type DeliveryFilterName, type QueryFault, type Query } from "../query.ts";
 import { chip, faultList, instantField, liveHead, newItems, pager } from "../list-parts.ts";
 import type { Session } from "../login/session.ts";
-import { plural } from "../../platform/plural.ts";
+import { plural } from "../../platform/amounts.ts";
 import { block, line } from "../text.ts";
 import { stateTime } from "../delivery-badges.ts";
 

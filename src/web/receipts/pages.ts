@@ -3,7 +3,7 @@ import { html } from "hono/html";
 import type { Receipt } from "../../store/contract/receipts.ts";
 import { badge, runPath, time, type Html, type Part } from "../markup.ts";
 import { fact, pre } from "../output.ts";
-import { count } from "../../platform/plural.ts";
+import { count } from "../../platform/amounts.ts";
 import { block, line } from "../text.ts";
 
 const MAX_BODY = 200_000;

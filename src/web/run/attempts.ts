@@ -4,7 +4,7 @@ import type { Report } from "../../domain/report.ts";
 import { duration } from "../../sinks/content.ts";
 import { plainReason } from "../../sinks/plain-reason.ts";
 import { badge, statusLook, time, type Html, type Part } from "../markup.ts";
-import { plural } from "../../platform/plural.ts";
+import { plural } from "../../platform/amounts.ts";
 import { block, line } from "../text.ts";
 import { card } from "./card.ts";
 import type { RunView } from "./view.ts";

@@ -4,7 +4,7 @@ import { typeName } from "../../domain/block.ts";
 import { duration } from "../../sinks/content.ts";
 import { plainReason } from "../../sinks/plain-reason.ts";
 import { badge, statusLook, type Html, type Part } from "../markup.ts";
-import { plural } from "../../platform/plural.ts";
+import { plural } from "../../platform/amounts.ts";
 import { block, line } from "../text.ts";
 import { card } from "./card.ts";
 import { mediaPath } from "./pictures.ts";

@@ -7,7 +7,7 @@ import { newestOfEach, stateTime } from "../delivery-badges.ts";
 import type { Session } from "../login/session.ts";
 import { badge, buttonForm, externalLink, follow, icon, runPath, STATES, withTimes, type Html } from "../markup.ts";
 import { proofHtml } from "../output.ts";
-import { plural } from "../../platform/plural.ts";
+import { plural } from "../../platform/amounts.ts";
 import { block, line, webUrl } from "../text.ts";
 import { card } from "./card.ts";
 import type { RunView } from "./view.ts";

@@ -6,7 +6,7 @@ import { duration } from "../../sinks/content.ts";
 import { externalLink, runPath, time, type Html, type Part } from "../markup.ts";
 import { fact } from "../output.ts";
 import type { RunFilterName } from "../query.ts";
-import { count } from "../../platform/plural.ts";
+import { count } from "../../platform/amounts.ts";
 import { block, line, webUrl } from "../text.ts";
 import { card } from "./card.ts";
 import { maskedHtml } from "./masked.ts";

@@ -3,7 +3,7 @@ import { html } from "hono/html";
 import { recordingOf } from "../../domain/report.ts";
 import type { Content } from "../../sinks/content.ts";
 import { icon, time, type Html, type Part } from "../markup.ts";
-import { count, plural } from "../../platform/plural.ts";
+import { count, plural } from "../../platform/amounts.ts";
 import { line } from "../text.ts";
 import { listPictures, MAX_SHOTS } from "./pictures.ts";
 import type { RunView } from "./view.ts";

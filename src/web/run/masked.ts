@@ -4,7 +4,7 @@ import type { Report } from "../../domain/report.ts";
 import { isJsonObject, isRawNumber, type Json } from "../../platform/json.ts";
 import { REDACTED } from "../../skyvern/redact.ts";
 import type { Html } from "../markup.ts";
-import { count, plural } from "../../platform/plural.ts";
+import { count, plural } from "../../platform/amounts.ts";
 import { line } from "../text.ts";
 
 /** Places that are named; the others are counted. */

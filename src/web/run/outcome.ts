@@ -7,7 +7,7 @@ import { categoriesLabel, codesLabel, plainWord, type Content } from "../../sink
 import { omittedWords } from "../../sinks/readable-output.ts";
 import { runPath, type Html, type Part } from "../markup.ts";
 import { fact, jsonActions, jsonHtml, longText, sectionHtml, treeHtml } from "../output.ts";
-import { plural } from "../../platform/plural.ts";
+import { plural } from "../../platform/amounts.ts";
 import { block, jsonText, line } from "../text.ts";
 import { card } from "./card.ts";
 import { filesSection } from "./files.ts";

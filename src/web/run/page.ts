@@ -21,7 +21,7 @@ import {
   type Html,
   type Part,
 } from "../markup.ts";
-import { plural } from "../../platform/plural.ts";
+import { plural } from "../../platform/amounts.ts";
 import { block, line, webUrl } from "../text.ts";
 import { attemptsCard } from "./attempts.ts";
 import { blocksCard } from "./blocks.ts";

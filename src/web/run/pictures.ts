@@ -7,7 +7,7 @@ import { decisiveScreenshots, originOf, recordingOf } from "../../domain/report.
 import type { ArtifactKey } from "../../domain/run.ts";
 import type { StoredRun } from "../../store/contract/runs.ts";
 import { runPath, time, type Html, type Part } from "../markup.ts";
-import { count, plural } from "../../platform/plural.ts";
+import { count, plural } from "../../platform/amounts.ts";
 import { line } from "../text.ts";
 import { card } from "./card.ts";
 import type { RunView } from "./view.ts";

@@ -5,7 +5,7 @@ import type { Tone } from "../../domain/status-look.ts";
 import { buildTimeline, type Entry } from "../../history/story.ts";
 import { icon, runPath, time, withTimes, type Html, type IconName, type Part } from "../markup.ts";
 import { treeHtml } from "../output.ts";
-import { plural } from "../../platform/plural.ts";
+import { plural } from "../../platform/amounts.ts";
 import { block, line } from "../text.ts";
 import type { RunView } from "./view.ts";
 

@@ -22,7 +22,7 @@ import {
 } from "../markup.ts";
 import { fact, proofHtml } from "../output.ts";
 import type { Session } from "../login/session.ts";
-import { count, plural } from "../../platform/plural.ts";
+import { count, plural } from "../../platform/amounts.ts";
 import { block, line } from "../text.ts";
 
 export interface SinkView extends SinkHealth {
