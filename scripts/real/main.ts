@@ -8,7 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { startHttpSink } from "../../src/stand-ins/http-sink.ts";
 import { startSlack } from "../../src/stand-ins/slack.ts";
-import { startSmtp } from "../../src/stand-ins/smtp.ts";
+import { startSmtp } from "../../test/support/smtp.ts";
 import { CASES, type Case, type KnownRun, type World } from "./cases.ts";
 import { timeFirstMinutes } from "./first-minutes.ts";
 import { startModel } from "./model.ts";

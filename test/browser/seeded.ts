@@ -6,7 +6,7 @@ import { sampleRuns, type Sample } from "../../src/demo/samples.ts";
 import { startHttpSink } from "../../src/stand-ins/http-sink.ts";
 import { startSkyvern, type StandInRun } from "../../src/stand-ins/skyvern.ts";
 import { startSlack } from "../../src/stand-ins/slack.ts";
-import { startSmtp } from "../../src/stand-ins/smtp.ts";
+import { startSmtp } from "../support/smtp.ts";
 import { silentLog } from "../../src/platform/log.ts";
 import { systemRuntime } from "../../src/platform/runtime.ts";
 import { hostileRun } from "./hostile-run.ts";

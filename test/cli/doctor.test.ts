@@ -10,7 +10,7 @@ import { systemHost, type DoctorHost } from "../../src/cli/doctor/host.ts";
 import { startHttpSink } from "../../src/stand-ins/http-sink.ts";
 import { startSkyvern } from "../../src/stand-ins/skyvern.ts";
 import { startSlack, type SlackChannel } from "../../src/stand-ins/slack.ts";
-import { startSmtp, type SmtpStandInOptions } from "../../src/stand-ins/smtp.ts";
+import { startSmtp, type SmtpStandInOptions } from "../support/smtp.ts";
 import { systemRuntime } from "../../src/platform/runtime.ts";
 import { aFolder, anApp } from "../support/app.ts";
 import { FIXTURE_KEY, fixtureBytes } from "../support/fixtures.ts";

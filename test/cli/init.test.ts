@@ -13,7 +13,7 @@ import { MANIFEST, slackAppLink } from "../../src/sinks/slack/app-link.ts";
 import { startHttpSink } from "../../src/stand-ins/http-sink.ts";
 import { startSkyvern, type StandInSkyvernOptions } from "../../src/stand-ins/skyvern.ts";
 import { startSlack } from "../../src/stand-ins/slack.ts";
-import { startSmtp } from "../../src/stand-ins/smtp.ts";
+import { startSmtp } from "../support/smtp.ts";
 import { aFolder } from "../support/app.ts";
 import { skyvernWorkflows, type SkyvernWorkflowsOptions } from "../support/skyvern-workflows.ts";
 import { atSkyvern } from "../support/at-skyvern.ts";

@@ -4,7 +4,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { startHttpSink, type HttpSinkStandIn } from "../../src/stand-ins/http-sink.ts";
 import { startSlack, type SlackFault } from "../../src/stand-ins/slack.ts";
-import { startSmtp } from "../../src/stand-ins/smtp.ts";
+import { startSmtp } from "../support/smtp.ts";
 import type { EgressOptions } from "../../src/net/egress.ts";
 import { deliverOne, type Ended, type PipelineOptions } from "./support/pipeline.ts";
 import { aScriptedSmtp, aTcpServer, type SmtpMove, type SmtpStep } from "./support/servers.ts";

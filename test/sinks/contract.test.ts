@@ -3,7 +3,7 @@ import PostalMime from "postal-mime";
 import { afterAll, afterEach, beforeEach, describe, expect, test } from "vitest";
 import { startHttpSink } from "../../src/stand-ins/http-sink.ts";
 import { startSlack, type SlackFault } from "../../src/stand-ins/slack.ts";
-import { startSmtp, type SmtpFault } from "../../src/stand-ins/smtp.ts";
+import { startSmtp, type SmtpFault } from "../support/smtp.ts";
 import { createEgress } from "../../src/net/egress.ts";
 import type { Log } from "../../src/platform/log.ts";
 import type { Report } from "../../src/domain/report.ts";

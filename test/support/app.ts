@@ -9,7 +9,7 @@ import { formatFaults, loadConfig, type Config } from "../../src/config/config.t
 import { startHttpSink, type HttpSinkStandIn } from "../../src/stand-ins/http-sink.ts";
 import { startSkyvern, type StandInSkyvern, type StandInSkyvernOptions } from "../../src/stand-ins/skyvern.ts";
 import { startSlack, type SlackStandIn } from "../../src/stand-ins/slack.ts";
-import { startSmtp, type SmtpStandIn } from "../../src/stand-ins/smtp.ts";
+import { startSmtp, type SmtpStandIn } from "./smtp.ts";
 import type { Json } from "../../src/platform/json.ts";
 import { systemRuntime, type Runtime } from "../../src/platform/runtime.ts";
 import { createLog } from "../../src/platform/log/stdout-log.ts";

@@ -5,7 +5,7 @@ import { onTestFinished } from "vitest";
 import { startHttpSink, type HttpSinkStandIn } from "../../../src/stand-ins/http-sink.ts";
 import { startSkyvern, type StandInSkyvern } from "../../../src/stand-ins/skyvern.ts";
 import { startSlack, type SlackStandIn } from "../../../src/stand-ins/slack.ts";
-import { startSmtp, type SmtpStandIn } from "../../../src/stand-ins/smtp.ts";
+import { startSmtp, type SmtpStandIn } from "../../support/smtp.ts";
 import type { JsonObject } from "../../../src/platform/json.ts";
 import { aFolder, TOKEN } from "../../support/app.ts";
 import { FIXTURE_KEY, mutated, signatureOf } from "../../support/fixtures.ts";

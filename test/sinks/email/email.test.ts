@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import PostalMime from "postal-mime";
 import { afterEach, describe, expect, onTestFinished, test } from "vitest";
-import { startSmtp, type SmtpFault, type SmtpStandIn, type SmtpStandInOptions } from "../../../src/stand-ins/smtp.ts";
+import { startSmtp, type SmtpFault, type SmtpStandIn, type SmtpStandInOptions } from "../../support/smtp.ts";
 import email from "../../../src/sinks/email/index.ts";
 import { aFolder } from "../../support/app.ts";
 import { runProgram } from "../../support/process.ts";

@@ -1,7 +1,7 @@
 /** What a mail carries besides words. */
 import PostalMime, { type Email } from "postal-mime";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { startSmtp, type SmtpStandIn, type SmtpStandInOptions } from "../../../src/stand-ins/smtp.ts";
+import { startSmtp, type SmtpStandIn, type SmtpStandInOptions } from "../../support/smtp.ts";
 import { TINY_PNG } from "../../../src/stand-ins/skyvern.ts";
 import type { Outcome } from "../../../src/domain/run.ts";
 import email from "../../../src/sinks/email/index.ts";
