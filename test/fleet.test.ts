@@ -1,9 +1,9 @@
 /** Three relays on one PostgreSQL, as one address shows them: what only one may do at a time, or once. */
 import { expect, it, onTestFinished } from "vitest";
 import pg from "pg";
-import { startHttpSink } from "../src/stand-ins/http-sink.ts";
-import { startSkyvern } from "../src/stand-ins/skyvern.ts";
-import { startSlack } from "../src/stand-ins/slack.ts";
+import { startHttpSink } from "./support/http-sink.ts";
+import { startSkyvern } from "./support/skyvern.ts";
+import { startSlack } from "./support/slack.ts";
 import type { JsonObject } from "../src/platform/json.ts";
 import { systemRuntime } from "../src/platform/runtime.ts";
 import { anApp } from "./support/app.ts";

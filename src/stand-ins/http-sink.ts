@@ -12,43 +12,31 @@ export interface SinkRequest {
   verified: boolean;
 }
 
-/** What the stand-in does with one request instead of answering 200. */
-export interface SinkAnswer {
-  /** Default 200. */
-  status?: number;
-  headers?: Record<string, string>;
-  body?: string;
-  /** Answers status and body, but never ends the answer. */
-  unfinished?: boolean;
-  /** Accepts the request and never answers. */
-  hang?: boolean;
-  /** Accepts the request, then resets the connection. */
-  reset?: boolean;
-}
-
 export interface HttpSinkStandIn {
   url: string;
   requests: SinkRequest[];
-  /** Consumed one per request, in order. Tests push to it. */
-  answers: SinkAnswer[];
   close(): Promise<void>;
 }
 
 /**
  * A Standard Webhooks receiver on loopback. It checks the signature over the received bytes and answers 401 when that
- * is wrong, else the next entry of `answers`, else 200.
+ * is wrong, else 200. `intercept` is called with each genuine request; true: it was answered, or never will be.
  */
-export async function startHttpSink(
-  options: { secret?: string; answers?: SinkAnswer[] } = {},
-): Promise<HttpSinkStandIn> {
+export async function startHttpSink({
+  secret,
+  intercept = () => false,
+}: {
+  secret?: string;
+  intercept?: (response: ServerResponse) => boolean;
+} = {}): Promise<HttpSinkStandIn> {
   const requests: SinkRequest[] = [];
-  const answers = options.answers ?? [];
   const server = createServer((request, response) => {
     readBody(request).then(
       (body) => {
-        const seen = toSinkRequest(request, body, options.secret);
+        const seen = toSinkRequest(request, body, secret);
         requests.push(seen);
-        answer(response, seen.verified ? (answers.shift() ?? {}) : { status: 401, body: "wrong signature" });
+        if (!seen.verified) response.writeHead(401).end("wrong signature");
+        else if (!intercept(response)) response.end();
       },
       () => response.destroy(),
     );
@@ -57,24 +45,12 @@ export async function startHttpSink(
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/hooks/skyvern`,
     requests,
-    answers,
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
         server.closeAllConnections();
       }),
   };
-}
-
-function answer(response: ServerResponse, { status = 200, headers = {}, body = "", ...trouble }: SinkAnswer) {
-  if (trouble.hang) return;
-  if (trouble.reset) {
-    response.socket?.resetAndDestroy();
-    return;
-  }
-  response.writeHead(status, headers);
-  if (trouble.unfinished) response.write(body);
-  else response.end(body);
 }
 
 async function readBody(request: IncomingMessage): Promise<Buffer> {

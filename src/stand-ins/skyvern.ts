@@ -5,7 +5,7 @@
  */
 import http, { type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { authorize, answerOfFault, detail, json, takeFault } from "./skyvern/answer.ts";
+import { authorize, detail, json } from "./skyvern/answer.ts";
 import { getArtifact, listArtifacts, signedUrl } from "./skyvern/artifacts.ts";
 import { content } from "./skyvern/content.ts";
 import type { StandInAnswer, StandInCall, StandInSkyvern, StandInSkyvernOptions } from "./skyvern/model.ts";
@@ -17,7 +17,8 @@ export { DEFAULT_ORGANIZATION, TINY_PNG, TINY_WEBM } from "./skyvern/model.ts";
 export type {
   StandInArtifact,
   StandInRun,
-  StandInFault,
+  StandInAnswer,
+  StandInExchange,
   StandInCall,
   WebhookResult,
   StandInSkyvern,
@@ -39,7 +40,6 @@ export async function startSkyvern(options: StandInSkyvernOptions): Promise<Stan
     url: state.url,
     runs: state.runs,
     calls: state.calls,
-    faults: state.faults,
     addRun: (run) => void state.runs.set(idOf(run), run),
     sendWebhook: async (what, url, key) => sendWebhook(state, toBody(state, what), url, key),
     close: () =>
@@ -55,15 +55,10 @@ function serve(state: SkyvernState, request: IncomingMessage, response: ServerRe
   const call = { method: request.method ?? "GET", path: pathname, query: searchParams, headers: request.headers };
   state.calls.push(call);
   state.onCall(call);
-  const fault = takeFault(state.faults, pathname);
-  if (fault?.instead === "hang") return;
-  if (fault?.instead === "reset") return void request.socket.destroy();
-  const isHalf = fault?.instead === "half";
-  const answered = fault && !isHalf ? answerOfFault(fault) : answer(state, call, body);
-  const length = Buffer.byteLength(answered.body);
-  response.writeHead(answered.status, { ...answered.headers, "content-length": length });
-  if (isHalf) response.write(answered.body.slice(0, length / 2), () => request.socket.destroy());
-  else response.end(answered.body);
+  const makeAnswer = () => answer(state, call, body);
+  if (state.intercept(call, { response, answer: makeAnswer })) return;
+  const { status, headers, body: shown } = makeAnswer();
+  response.writeHead(status, { ...headers, "content-length": Buffer.byteLength(shown) }).end(shown);
 }
 
 function answer(state: SkyvernState, call: StandInCall, body: string): StandInAnswer {

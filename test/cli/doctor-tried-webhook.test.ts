@@ -7,7 +7,7 @@ import { createEgress } from "../../src/net/egress.ts";
 import { Secret } from "../../src/platform/secret.ts";
 import { createAddresses } from "../../src/receive/own-addresses.ts";
 import { createSkyvernClient } from "../../src/skyvern/client.ts";
-import { startSkyvern, type StandInSkyvern } from "../../src/stand-ins/skyvern.ts";
+import { startSkyvern, type StandInSkyvern } from "../support/skyvern.ts";
 import { atSkyvern } from "../support/at-skyvern.ts";
 
 const PUBLIC_URL = "http://relay.internal:8080";

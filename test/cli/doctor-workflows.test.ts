@@ -4,7 +4,7 @@ import { checkWorkflows } from "../../src/cli/doctor/workflows.ts";
 import { createEgress } from "../../src/net/egress.ts";
 import type { JsonObject } from "../../src/platform/json.ts";
 import { systemRuntime } from "../../src/platform/runtime.ts";
-import { startSkyvern } from "../../src/stand-ins/skyvern.ts";
+import { startSkyvern } from "../support/skyvern.ts";
 import { configOf } from "../config/source.ts";
 
 const KEY = "the-key-of-the-tests";

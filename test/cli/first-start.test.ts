@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { expect, it, onTestFinished } from "vitest";
 import { runCli } from "../../src/cli/cli.ts";
-import { startSkyvern } from "../../src/stand-ins/skyvern.ts";
+import { startSkyvern } from "../support/skyvern.ts";
 import { aFolder } from "../support/app.ts";
 import { FIXTURE_KEY } from "../support/fixtures.ts";
 import { aFreePort } from "../support/free-port.ts";

@@ -2,7 +2,7 @@
 import PostalMime from "postal-mime";
 import { describe, expect, it } from "vitest";
 import type { Json, JsonObject } from "../../src/platform/json.ts";
-import type { StandInFault } from "../../src/stand-ins/skyvern.ts";
+import type { StandInFault } from "../support/skyvern.ts";
 import { MAX_BLOCKS } from "../../src/skyvern/timeline.ts";
 import { anApp, type AppOptions, type TestApp } from "../support/app.ts";
 import { fixtureJson } from "../support/fixtures.ts";

@@ -11,8 +11,8 @@ import { SECRET_VARIABLES, EnvironmentSchema } from "../../src/config/environmen
 import { sign } from "../../src/sinks/http/message.ts";
 import { aFolder, TOKEN } from "../support/app.ts";
 import { atSkyvern } from "../support/at-skyvern.ts";
-import { startHttpSink } from "../../src/stand-ins/http-sink.ts";
-import { startSkyvern } from "../../src/stand-ins/skyvern.ts";
+import { startHttpSink } from "../support/http-sink.ts";
+import { startSkyvern } from "../support/skyvern.ts";
 import { FIXTURE_KEY, fixtureBytes } from "../support/fixtures.ts";
 import { serve } from "../support/process.ts";
 import { WHSEC } from "../config/source.ts";

@@ -1,8 +1,8 @@
 /** P1 inside workerd: what was answered with 200 outlives the process, and is delivered by the next one. */
 import { afterAll, expect, it, onTestFinished } from "vitest";
 import { bundleEdge } from "../../scripts/edge/bundle.ts";
-import { startHttpSink } from "../../src/stand-ins/http-sink.ts";
-import { startSkyvern } from "../../src/stand-ins/skyvern.ts";
+import { startHttpSink } from "../support/http-sink.ts";
+import { startSkyvern } from "../support/skyvern.ts";
 import { startWorkerd, type Workerd } from "../../scripts/edge/workerd.ts";
 import type { JsonObject } from "../../src/platform/json.ts";
 import { TOKEN } from "../support/app.ts";

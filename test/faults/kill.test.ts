@@ -1,8 +1,8 @@
 /** P1: what was answered with 200 outlives the process, whatever ends it. */
 import { join } from "node:path";
 import { onTestFinished, describe, expect, it } from "vitest";
-import { startHttpSink, type HttpSinkStandIn } from "../../src/stand-ins/http-sink.ts";
-import { startSkyvern } from "../../src/stand-ins/skyvern.ts";
+import { startHttpSink, type HttpSinkStandIn } from "../support/http-sink.ts";
+import { startSkyvern } from "../support/skyvern.ts";
 import type { JsonObject } from "../../src/platform/json.ts";
 import { aFolder } from "../support/app.ts";
 import { FIXTURE_KEY, fixtureBytes } from "../support/fixtures.ts";

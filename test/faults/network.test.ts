@@ -2,8 +2,8 @@
 import type { Socket } from "node:net";
 import { setTimeout as pause } from "node:timers/promises";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { startHttpSink, type HttpSinkStandIn } from "../../src/stand-ins/http-sink.ts";
-import { startSlack, type SlackFault } from "../../src/stand-ins/slack.ts";
+import { startHttpSink, type HttpSinkStandIn } from "../support/http-sink.ts";
+import { startSlack, type SlackFault } from "../support/slack.ts";
 import { startSmtp } from "../support/smtp.ts";
 import type { EgressOptions } from "../../src/net/egress.ts";
 import { deliverOne, type Ended, type PipelineOptions } from "./support/pipeline.ts";

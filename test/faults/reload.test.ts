@@ -5,8 +5,8 @@
 import { mkdirSync, renameSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it, onTestFinished } from "vitest";
-import { startHttpSink, type HttpSinkStandIn } from "../../src/stand-ins/http-sink.ts";
-import { startSkyvern } from "../../src/stand-ins/skyvern.ts";
+import { startHttpSink, type HttpSinkStandIn } from "../support/http-sink.ts";
+import { startSkyvern } from "../support/skyvern.ts";
 import { aFolder } from "../support/app.ts";
 import { FIXTURE_KEY } from "../support/fixtures.ts";
 import { serve } from "../support/process.ts";

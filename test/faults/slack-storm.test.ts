@@ -4,7 +4,7 @@
  */
 import { setTimeout as pause } from "node:timers/promises";
 import { expect, it, onTestFinished } from "vitest";
-import { startSlack, type SlackFault } from "../../src/stand-ins/slack.ts";
+import { startSlack, type SlackFault } from "../support/slack.ts";
 import type { JsonObject } from "../../src/platform/json.ts";
 import { aListeningApp } from "../support/app.ts";
 import { mutated } from "../support/fixtures.ts";

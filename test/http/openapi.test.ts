@@ -5,7 +5,7 @@ import { dirname, join } from "node:path";
 import { beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { runCli } from "../../src/cli/cli.ts";
 import type { JsonObject } from "../../src/platform/json.ts";
-import { startHttpSink } from "../../src/stand-ins/http-sink.ts";
+import { startHttpSink } from "../support/http-sink.ts";
 import { aFolder, anApp, TOKEN, type TestApp } from "../support/app.ts";
 import { fixtureBytes } from "../support/fixtures.ts";
 import { faultsOf, undocumentedIn, type Schema } from "../support/json-schema.ts";

@@ -1,7 +1,7 @@
 /** Confirm by API: of a body that no key signed only the run id counts, and only where the operator asked for it. */
 import { Readable } from "node:stream";
 import { describe, expect, it } from "vitest";
-import type { StandInSkyvern } from "../../src/stand-ins/skyvern.ts";
+import type { StandInSkyvern } from "../support/skyvern.ts";
 import { aListeningApp, anApp, aSignedRequest, type Answer, type AppOptions, type TestApp } from "../support/app.ts";
 import { atSkyvern, type AtSkyvern } from "../support/at-skyvern.ts";
 import { fixtureText, signatureOf } from "../support/fixtures.ts";

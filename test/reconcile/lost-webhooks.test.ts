@@ -1,7 +1,8 @@
 /** A relay that was down finds all that it missed, through pages that shift and an API that fails (P2). */
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import type { StandInCall, StandInSkyvern } from "../../src/stand-ins/skyvern.ts";
+import type { StandInCall } from "../../src/stand-ins/skyvern.ts";
+import type { StandInSkyvern } from "../support/skyvern.ts";
 import { aFolder, anApp, type TestApp } from "../support/app.ts";
 import { atSkyvern, coverageOf, events, topLevel, type AtSkyvern } from "../support/at-skyvern.ts";
 import { FIXTURE_KEY } from "../support/fixtures.ts";

@@ -1,6 +1,6 @@
 /** A relay without a public address asks Skyvern for every run, within a budget of requests. */
 import { expect, it } from "vitest";
-import type { StandInSkyvern } from "../../src/stand-ins/skyvern.ts";
+import type { StandInSkyvern } from "../support/skyvern.ts";
 import { MAX_HISTORY } from "../../src/reconcile/history.ts";
 import { anApp, type AppOptions, type TestApp } from "../support/app.ts";
 import { atSkyvern, events, type AtSkyvern } from "../support/at-skyvern.ts";

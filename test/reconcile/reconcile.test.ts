@@ -1,6 +1,6 @@
 /** Runs whose webhook never came are found in Skyvern's own list (P2). */
 import { describe, expect, it, onTestFinished } from "vitest";
-import { startSkyvern, type StandInSkyvern } from "../../src/stand-ins/skyvern.ts";
+import { startSkyvern, type StandInSkyvern } from "../support/skyvern.ts";
 import { GAP_AFTER_MS, GRACE_MS, MAX_READS } from "../../src/reconcile/reconcile.ts";
 import { aListeningApp, anApp, TOKEN, type TestApp } from "../support/app.ts";
 import { aCountingGate, atSkyvern, coverageOf, events, naive, type AtSkyvern } from "../support/at-skyvern.ts";

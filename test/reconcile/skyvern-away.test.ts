@@ -1,7 +1,7 @@
 /** A relay whose Skyvern does not answer: webhooks are taken all the same, and messages go out without names. */
 import { describe, expect, it } from "vitest";
 import type { JsonObject } from "../../src/platform/json.ts";
-import type { StandInFault } from "../../src/stand-ins/skyvern.ts";
+import type { StandInFault } from "../support/skyvern.ts";
 import { DETAILS_DELAY_MS } from "../../src/domain/follow-up-plan.ts";
 import { anApp, type TestApp } from "../support/app.ts";
 import { atSkyvern, topLevel } from "../support/at-skyvern.ts";

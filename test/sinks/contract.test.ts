@@ -1,8 +1,8 @@
 /** What is asked of every kind of sink. A new kind adds its harness here; the first test fails until it does. */
 import PostalMime from "postal-mime";
 import { afterAll, afterEach, beforeEach, describe, expect, test } from "vitest";
-import { startHttpSink } from "../../src/stand-ins/http-sink.ts";
-import { startSlack, type SlackFault } from "../../src/stand-ins/slack.ts";
+import { startHttpSink } from "../support/http-sink.ts";
+import { startSlack, type SlackFault } from "../support/slack.ts";
 import { startSmtp, type SmtpFault } from "../support/smtp.ts";
 import { createEgress } from "../../src/net/egress.ts";
 import type { Log } from "../../src/platform/log.ts";

@@ -1,12 +1,8 @@
 import { readFileSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { viaFetch } from "../../src/net/http-client.ts";
-import {
-  startSkyvern,
-  type StandInArtifact,
-  type StandInSkyvern,
-  type StandInSkyvernOptions,
-} from "../../src/stand-ins/skyvern.ts";
+import { type StandInArtifact, type StandInSkyvernOptions } from "../../src/stand-ins/skyvern.ts";
+import { startSkyvern, type StandInSkyvern } from "../support/skyvern.ts";
 import { isJsonObject, parseJson, type JsonObject } from "../../src/platform/json.ts";
 import type { Run } from "../../src/domain/run.ts";
 import { Secret } from "../../src/platform/secret.ts";

@@ -1,7 +1,8 @@
 import { aRun as aTask } from "../support/a-run.ts";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { viaFetch } from "../../src/net/http-client.ts";
-import { startSkyvern, type StandInSkyvern, type StandInSkyvernOptions } from "../../src/stand-ins/skyvern.ts";
+import { type StandInSkyvernOptions } from "../../src/stand-ins/skyvern.ts";
+import { startSkyvern, type StandInSkyvern } from "../support/skyvern.ts";
 import { silentLog, type Log } from "../../src/platform/log.ts";
 import type { Artifact, ArtifactsStatus, Run } from "../../src/domain/run.ts";
 import { Secret } from "../../src/platform/secret.ts";

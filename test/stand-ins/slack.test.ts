@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from "vitest";
-import { startSlack, type SlackOptions, type SlackStandIn } from "../../src/stand-ins/slack.ts";
+import { startSlack, type SlackOptions, type SlackStandIn } from "../support/slack.ts";
 
 const started: SlackStandIn[] = [];
 async function slackWith(options: SlackOptions = {}): Promise<SlackStandIn> {

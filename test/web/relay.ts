@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import type { App } from "../../src/app/app.ts";
 import { createRelay, type Relay as Running } from "../../src/app/relay.ts";
 import { formatFaults, loadConfig } from "../../src/config/config.ts";
-import { startSkyvern, type StandInSkyvern } from "../../src/stand-ins/skyvern.ts";
+import { startSkyvern, type StandInSkyvern } from "../support/skyvern.ts";
 import { silentLog } from "../../src/platform/log.ts";
 import { systemRuntime } from "../../src/platform/runtime.ts";
 

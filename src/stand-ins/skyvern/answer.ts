@@ -1,5 +1,5 @@
-/** Writes the API's answers: successes, refusals, and ordered faults. */
-import type { StandInAnswer, StandInCall, StandInFault } from "./model.ts";
+/** Writes the API's answers: successes and refusals. */
+import type { StandInAnswer, StandInCall } from "./model.ts";
 import type { SkyvernState } from "./state.ts";
 
 export const json = (status: number, value: unknown): StandInAnswer => ({
@@ -22,26 +22,4 @@ export function authorize(state: SkyvernState, { headers }: StandInCall): string
   if (known) return known.organization;
   const isToken = given === undefined || /^eyJ[\w-]*\.[\w-]+\.[\w-]+$/.test(String(given));
   return detail(403, isToken ? "Invalid credentials" : "Could not validate credentials");
-}
-
-export function takeFault(faults: StandInFault[], path: string): StandInFault | undefined {
-  const index = faults.findIndex(({ on }) => on === undefined || on.test(path));
-  const fault = faults[index];
-  if (!fault) return undefined;
-  const left = (fault.times ?? 1) - 1;
-  if (left > 0) faults[index] = { ...fault, times: left };
-  else faults.splice(index, 1);
-  return fault;
-}
-
-export function answerOfFault({ status = 500, headers, body }: StandInFault): StandInAnswer {
-  const own: Record<number, StandInAnswer> = {
-    403: detail(403, "Invalid credentials"),
-    404: EMPTY_404,
-    429: detail(429, "Rate limit exceeded: 100 per 1 minute"),
-    500: json(500, { error: "Unexpected error: OperationalError" }),
-    503: detail(503, "Service Unavailable"),
-  };
-  const answer = own[status] ?? detail(status, "A fault on order");
-  return { status, headers: { ...answer.headers, ...headers }, body: body ?? answer.body };
 }

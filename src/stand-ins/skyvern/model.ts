@@ -1,5 +1,5 @@
-/** The state of a stand-in Skyvern, the requests it gets, and the faults that tests order. */
-import type { IncomingHttpHeaders } from "node:http";
+/** The state of a stand-in Skyvern, and the requests it gets. */
+import type { IncomingHttpHeaders, ServerResponse } from "node:http";
 import type { Json, JsonObject } from "../../platform/json.ts";
 import type { Runtime } from "../../platform/runtime.ts";
 
@@ -48,26 +48,18 @@ export interface StandInAnswer {
   body: string | Uint8Array;
 }
 
-/** What the next matching request gets instead of an answer. Matching entries are consumed in order. */
-export interface StandInFault {
-  /** Tested against `/v1/runs/wr_1/artifacts`; absent: every path. */
-  on?: RegExp;
-  /** Default: 1. */
-  times?: number;
-  status?: number;
-  headers?: Record<string, string>;
-  /** Default: Skyvern's own body for the status. */
-  body?: string;
-  /** `hang`: no answer. `reset`: the connection breaks. `half`: it breaks after the first half of the answer's body. */
-  instead?: "hang" | "reset" | "half";
-}
-
 /** A request that arrived. */
 export interface StandInCall {
   method: string;
   path: string;
   query: URLSearchParams;
   headers: IncomingHttpHeaders;
+}
+
+/** One request, and what it would be answered. */
+export interface StandInExchange {
+  response: ServerResponse;
+  answer: () => StandInAnswer;
 }
 
 export interface WebhookResult {
@@ -82,7 +74,6 @@ export interface StandInSkyvern {
   readonly url: string;
   readonly runs: Map<string, StandInRun>;
   readonly calls: StandInCall[];
-  readonly faults: StandInFault[];
   addRun(run: StandInRun): void;
   /**
    * POSTs like Skyvern: a run by its id, an object, or the exact bytes. It makes up to 3 attempts with one body,
@@ -115,6 +106,8 @@ export interface StandInSkyvernOptions {
   webhookTimeoutMs?: number;
   /** Called with each request before it is answered: its additions and changes are in the answer. */
   onCall?: (call: StandInCall) => void;
+  /** Called with each request. True: it was answered, or never will be. */
+  intercept?: (call: StandInCall, exchange: StandInExchange) => boolean;
 }
 
 export const DEFAULT_ORGANIZATION = "o_512846093377601280";

@@ -1,13 +1,7 @@
 /** The state of a running stand-in Skyvern, and the ids of its runs. */
 import type { Json } from "../../platform/json.ts";
 import { systemRuntime, type Runtime } from "../../platform/runtime.ts";
-import {
-  DEFAULT_ORGANIZATION,
-  type StandInRun,
-  type StandInFault,
-  type StandInCall,
-  type StandInSkyvernOptions,
-} from "./model.ts";
+import { DEFAULT_ORGANIZATION, type StandInRun, type StandInCall, type StandInSkyvernOptions } from "./model.ts";
 
 const ARTIFACT_TYPES = [
   "recording",
@@ -46,9 +40,9 @@ export interface SkyvernState {
   backoffMs: number;
   webhookTimeoutMs: number;
   onCall: (call: StandInCall) => void;
+  intercept: NonNullable<StandInSkyvernOptions["intercept"]>;
   runs: Map<string, StandInRun>;
   calls: StandInCall[];
-  faults: StandInFault[];
 }
 
 export function createState(options: StandInSkyvernOptions): SkyvernState {
@@ -64,9 +58,9 @@ export function createState(options: StandInSkyvernOptions): SkyvernState {
     backoffMs: options.backoffMs ?? 1000,
     webhookTimeoutMs: options.webhookTimeoutMs ?? 30_000,
     onCall: options.onCall ?? (() => {}),
+    intercept: options.intercept ?? (() => false),
     runs: new Map(),
     calls: [],
-    faults: [],
   };
 }
 

@@ -1,4 +1,5 @@
-/** The state of a stand-in Slack, the calls it gets, and the faults that tests order. */
+/** The state of a stand-in Slack, and the calls it gets. */
+import type { IncomingMessage, ServerResponse } from "node:http";
 
 export interface SlackChannel {
   id: string;
@@ -9,35 +10,20 @@ export interface SlackChannel {
   private?: boolean;
 }
 
-/** What happens to one call. Without `…AfterSuccess`, the call has no effect. */
-export interface SlackFault {
-  /** Applies only to this method; `webhook` is the incoming webhook. Default: any. */
-  method?: string;
-  /** HTTP status; 200 when only `error` is given. */
-  status?: number;
-  /** `{"ok":false,"error":…}` (the webhook: the bare word). */
-  error?: string;
-  /** The `Retry-After` header, in seconds. Alone it means 429. */
-  retryAfter?: number;
-  /** The raw body; status 200 unless given. */
-  body?: string;
-  /** A redirect to this address. */
-  location?: string;
-  /** Does the work, then never answers. */
-  hangAfterSuccess?: boolean;
-  /** Does the work, then resets the connection. */
-  resetAfterSuccess?: boolean;
-  /** Neither does the work nor answers. */
-  hang?: boolean;
-  /** Closes the connection without doing the work. */
-  drop?: boolean;
-}
-
 export interface SlackStandInCall {
   method: string;
   args: Record<string, unknown>;
   /** Epoch milliseconds. */
   at: number;
+}
+
+/** One call, and what would come of it. */
+export interface SlackExchange {
+  request: IncomingMessage;
+  response: ServerResponse;
+  isWebhook: boolean;
+  /** Does the work of the call. */
+  act: () => void;
 }
 
 export interface SlackMessageStored {
@@ -84,8 +70,8 @@ export interface SlackOptions {
   burst?: number;
   /** How many messages that show a file are refused until Slack has processed it. Default 0. */
   filesLookedAtAfter?: number;
-  /** A fault for this call when none was ordered, for random faults. */
-  faultOf?: (call: SlackStandInCall) => SlackFault | undefined;
+  /** Called with each call before it has an effect. True: the call was answered, or never will be. */
+  intercept?: (call: SlackStandInCall, exchange: SlackExchange) => boolean;
   /** Epoch milliseconds. Default the system's clock. */
   now?: () => number;
 }
@@ -103,8 +89,6 @@ export interface SlackStandIn {
   files(): SlackFileStored[];
   /** Every call that arrived, including faulty ones; the bytes of an upload come as `upload`. */
   calls: SlackStandInCall[];
-  /** Ordered faults: each call takes the first that matches it. */
-  faults: SlackFault[];
   /** Deletes a message, as a person would. */
   delete(channel: string, ts: string): void;
   close(): Promise<void>;

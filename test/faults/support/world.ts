@@ -2,9 +2,9 @@
 import { join } from "node:path";
 import Sqlite from "better-sqlite3";
 import { onTestFinished } from "vitest";
-import { startHttpSink, type HttpSinkStandIn } from "../../../src/stand-ins/http-sink.ts";
-import { startSkyvern, type StandInSkyvern } from "../../../src/stand-ins/skyvern.ts";
-import { startSlack, type SlackStandIn } from "../../../src/stand-ins/slack.ts";
+import { startHttpSink, type HttpSinkStandIn } from "../../support/http-sink.ts";
+import { startSkyvern, type StandInSkyvern } from "../../support/skyvern.ts";
+import { startSlack, type SlackStandIn } from "../../support/slack.ts";
 import { startSmtp, type SmtpStandIn } from "../../support/smtp.ts";
 import type { JsonObject } from "../../../src/platform/json.ts";
 import { aFolder, TOKEN } from "../../support/app.ts";

@@ -1,7 +1,7 @@
 import { createSecretKey } from "node:crypto";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { Webhook } from "standardwebhooks";
-import { startHttpSink, type HttpSinkStandIn } from "../../../src/stand-ins/http-sink.ts";
+import { startHttpSink, type HttpSinkStandIn } from "../../support/http-sink.ts";
 import { createEgress, type Egress } from "../../../src/net/egress.ts";
 import { parseJson } from "../../../src/platform/json.ts";
 import { ReportSchema } from "../../../src/domain/report.ts";

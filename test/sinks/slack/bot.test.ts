@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { DAY_MS } from "../../../src/platform/time.ts";
-import { startSlack, type SlackOptions, type SlackStandIn } from "../../../src/stand-ins/slack.ts";
+import { startSlack, type SlackOptions, type SlackStandIn } from "../../support/slack.ts";
 import { EgressRefused } from "../../../src/net/networks.ts";
 import type { Outcome } from "../../../src/domain/run.ts";
 import { METADATA_EVENT } from "../../../src/sinks/slack/bot.ts";

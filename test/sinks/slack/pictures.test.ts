@@ -1,6 +1,6 @@
 /** Pictures and files in Slack: really uploaded, shown once, and never in the way of the news. */
 import { describe, expect, it, onTestFinished } from "vitest";
-import { startSlack, type SlackOptions, type SlackStandIn } from "../../../src/stand-ins/slack.ts";
+import { startSlack, type SlackOptions, type SlackStandIn } from "../../support/slack.ts";
 import { TINY_PNG } from "../../../src/stand-ins/skyvern.ts";
 import type { Outcome } from "../../../src/domain/run.ts";
 import type { Job } from "../../../src/sinks/sink.ts";

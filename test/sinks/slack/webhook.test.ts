@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from "vitest";
-import { startSlack, type SlackFault, type SlackStandIn } from "../../../src/stand-ins/slack.ts";
+import { startSlack, type SlackFault, type SlackStandIn } from "../../support/slack.ts";
 import type { Outcome } from "../../../src/domain/run.ts";
 import { aJob, aReport, never, webhookOn } from "./reports.ts";
 
