@@ -82,7 +82,7 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     ["an unknown id is remembered for a minute", "const UNKNOWN_MS = 60_000", "const UNKNOWN_MS = 600_000"],
     ["only Skyvern's no is a no", 'return fault === null ? null : { kind: "unavailable" }', "return null"],
-    ["a run that leads elsewhere", 'if (scope !== "all" && !addresses.pointsHere(webhookUrl)) return null;', ""],
+    ["a run that leads elsewhere", 'if (scope !== "all" && !addresses.pointsHere(webhookUrlOf(run))) return null;', ""],
   ]),
   ...of("Unsigned webhooks", "src/reconcile/claimed-run.ts", CONFIRM, [
     ["an id's characters", 'const ID = /^"([A-Za-z0-9_-]{1,100})"$/', 'const ID = /^"([^"]{1,100})"$/'],

@@ -83,9 +83,11 @@ async function run(plan: BackfillPlan, database: Database, { config, runtime, sh
     organizations: config.keys.map(({ organization }) => organization),
     archives: config.archive !== null,
   };
+  const addresses = createAddresses(() => config.publicUrl);
   const ingest = createIngest(
     {
       intake: createIntake({ ...settings, store, runtime, log: silentLog }),
+      addresses,
       runtime,
       log: silentLog,
       metrics: createMetrics(),
@@ -99,7 +101,7 @@ async function run(plan: BackfillPlan, database: Database, { config, runtime, sh
         client: createSkyvernClient({ ...runtime, baseUrl: config.baseUrl, keys: config.keys, ...egress }),
         store,
         ingest: plan.dryRun ? null : ingest,
-        addresses: createAddresses(() => config.publicUrl),
+        addresses,
         scope: plan.scope,
         runtime,
         signal: shell.stopped,

@@ -1,6 +1,5 @@
 /** Labels of a run: what stands under chosen names in the query of the address that its webhook goes to. Pure. */
 import type { Run } from "./run.ts";
-import { isJsonObject, type JsonObject } from "../platform/json.ts";
 
 /** What is longer is cut: a label is an id, and every list and message shows it. UTF-16 units. */
 const MAX_LABEL = 200;
@@ -14,10 +13,4 @@ export function readLabels(names: readonly string[], query: string | null): Run[
     return value === "" ? [] : [[name, value.slice(0, MAX_LABEL).toWellFormed()]];
   });
   return found.length === 0 ? null : Object.fromEntries(found);
-}
-
-/** The query of the webhook address that an answer of GET run names, before it is masked; null: none. */
-export function queryOf({ run_request: request }: JsonObject): string | null {
-  const address = isJsonObject(request) ? request["webhook_url"] : null;
-  return typeof address === "string" ? (URL.parse(address)?.search ?? null) : null;
 }

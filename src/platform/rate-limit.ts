@@ -33,11 +33,7 @@ export function createRateLimit({ now, burst, everyMs, clients = 10_000 }: RateL
   const count = (client: string): void => {
     const network = toNetwork(client);
     const until = Math.min(Math.max(emptyAt.get(network) ?? 0, now()) + everyMs, now() + burst * everyMs);
-    // Re-inserted at the end, so that the map is ordered by the last acts.
-    emptyAt.delete(network);
-    emptyAt.set(network, until);
-    const oldest = emptyAt.size > clients ? emptyAt.keys().next().value : undefined;
-    if (oldest !== undefined) emptyAt.delete(oldest);
+    remember(emptyAt, network, until, clients);
   };
   return {
     waitMs,
@@ -48,6 +44,14 @@ export function createRateLimit({ now, burst, everyMs, clients = 10_000 }: RateL
       return true;
     },
   };
+}
+
+/** Sets an entry as the newest one; beyond `most` of them the oldest is forgotten. */
+export function remember<Value>(memory: Map<string, Value>, key: string, value: Value, most: number): void {
+  memory.delete(key);
+  memory.set(key, value);
+  const oldest = memory.size > most ? memory.keys().next().value : undefined;
+  if (oldest !== undefined) memory.delete(oldest);
 }
 
 /** The client that an address stands for: one customer has a whole /64 of IPv6. */

@@ -8,18 +8,15 @@ import { isFinal, RETRYING, type Organization, type Run } from "../domain/run.ts
 import type { Log } from "../platform/log.ts";
 import type { Runtime } from "../platform/runtime.ts";
 import { DAY_MS, HOUR_MS, MINUTE_MS } from "../platform/time.ts";
-import type { Addresses } from "../receive/own-addresses.ts";
 import type { Intake } from "../receive/intake.ts";
 import type { SkyvernClient } from "../skyvern/client.ts";
 import { reportedRun } from "../skyvern/normalize.ts";
 import type { Ingest } from "./ingest.ts";
-import { webhookUrlOf } from "./reconcile.ts";
 
 export interface AwaitAttemptDeps {
   intake: Pick<Intake, "giveUpOnRetry">;
   client: SkyvernClient;
   ingest: Ingest;
-  addresses: Addresses;
   runtime: Pick<Runtime, "now">;
   log: Log;
   nudge(): void;
@@ -58,8 +55,7 @@ export async function awaitAttempt(
     const endedAt = said.finished_at ?? 0;
     // Its webhook may be on the way, which says more than the API: that one goes first.
     if (isFinal(said) && now - endedAt < ATTEMPT_GRACE_MS) return { at: endedAt + ATTEMPT_GRACE_MS, failures };
-    const channel = deps.addresses.channelOf(webhookUrlOf(answer.value)) ?? run.channel;
-    await deps.ingest(answer.value, { source: "reconciled", organization, channel });
+    await deps.ingest(answer.value, { source: "reconciled", organization, channel: run.channel });
     if (isFinal(said)) return { at: null, failures: 0 };
     if (said.attempt > run.attempt && said.next_attempt_at !== null)
       return { at: attemptDueAt(said, now), failures: 0 };

@@ -7,13 +7,13 @@ import { maySpeakFor } from "../domain/ownership.ts";
 import { isFinal, isTerminal, TERMINAL_STATUSES } from "../domain/run.ts";
 import type { Runtime } from "../platform/runtime.ts";
 import type { KeyClient, SkyvernRunRow, SkyvernClient } from "../skyvern/client.ts";
-import type { SkyvernFault, SkyvernResult } from "../skyvern/api-call.ts";
+import { mayPass, type SkyvernFault, type SkyvernResult } from "../skyvern/api-call.ts";
 import { StorageFault } from "../store/contract/faults.ts";
 import type { ReconcileStore } from "../store/contract/reconcile.ts";
 import type { Addresses } from "../receive/own-addresses.ts";
-import type { Ingest } from "./ingest.ts";
+import { webhookUrlOf, type Ingest } from "./ingest.ts";
 import { listRuns } from "./list-runs.ts";
-import { BLOCKED_NOTE, byOrganization, rowAsAnswer, webhookUrlOf } from "./reconcile.ts";
+import { byOrganization, takeListed } from "./reconcile.ts";
 
 export interface BackfillDeps {
   client: SkyvernClient;
@@ -87,7 +87,7 @@ export async function backfill(deps: BackfillDeps, query: BackfillQuery): Promis
   for (const keys of byOrganization(deps.client.perKey()).values()) {
     const fault = await backfillOrganization(deps, query, keys, tally);
     if (fault !== null) tally.faults.push(fault.reason);
-    if (deps.signal.aborted || fault?.kind === "unavailable" || fault?.kind === "rate_limited") break;
+    if (deps.signal.aborted || (fault !== null && mayPass(fault))) break;
   }
   return tally;
 }
@@ -174,9 +174,8 @@ async function fillIn(
     tally.unreadable += 1;
     return null;
   }
-  const run = answer.ok ? answer.value : rowAsAnswer(row);
-  const webhookUrl = webhookUrlOf(run);
-  if (!isBlocked && scope !== "all" && !addresses.pointsHere(webhookUrl)) {
+  const run = answer.ok ? answer.value : null;
+  if (run !== null && scope !== "all" && !addresses.pointsHere(webhookUrlOf(run))) {
     tally.elsewhere += 1;
     return null;
   }
@@ -184,24 +183,8 @@ async function fillIn(
     tally.added += 1;
     return null;
   }
-  const runId = typeof run["run_id"] === "string" ? run["run_id"] : row.run_id;
-  const listedRun = {
-    runId,
-    createdAt: row.created_at ?? runtime.now(),
-    seenAt: runtime.now(),
-    targetsThisRelay: true,
-  };
-  const origin = {
-    source: "backfill",
-    organization: key.organization,
-    channel: addresses.channelOf(webhookUrl),
-    endedAt: row.finished_at,
-    ...(isBlocked ? { note: BLOCKED_NOTE } : {}),
-  } as const;
-  const stored = await retryWhileLocked(deps, async () => {
-    await store.recordListedRuns([listedRun]);
-    return ingest(run, origin);
-  });
+  const origin = { source: "backfill", organization: key.organization, endedAt: row.finished_at } as const;
+  const stored = await retryWhileLocked(deps, () => takeListed({ store, runtime, ingest }, row, { run, ...origin }));
   if (stored instanceof StorageFault) return { kind: "unavailable", status: null, reason: stored.message };
   if (stored === null) tally.unreadable += 1;
   else if (stored.verdict === "accepted" || stored.verdict === "corrected") tally.added += 1;
@@ -219,8 +202,8 @@ const retryWhileDown = <T>(
     waitMs: (answer, tried) => {
       const planned = WAITS_MS[tried - 1];
       if (answer.ok || planned === undefined) return null;
-      const { kind, reason, retryAfterMs = 0 } = answer.fault;
-      if (kind !== "unavailable" && kind !== "rate_limited") return null;
+      const { reason, retryAfterMs = 0 } = answer.fault;
+      if (!mayPass(answer.fault)) return null;
       progress({ doing: "waiting", reason });
       return Math.max(planned, Math.min(retryAfterMs, LONGEST_WAIT_MS));
     },

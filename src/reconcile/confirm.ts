@@ -3,15 +3,14 @@
  * can know. From a body whose signature does not fit only the run id is taken; Skyvern's own answer about that run is
  * ingested.
  */
-import { createRateLimit, toNetwork } from "../platform/rate-limit.ts";
+import { createRateLimit, remember, toNetwork } from "../platform/rate-limit.ts";
 import type { Runtime } from "../platform/runtime.ts";
 import type { SkyvernClient } from "../skyvern/client.ts";
 import type { Addresses } from "../receive/own-addresses.ts";
 import type { Confirm } from "../receive/receive.ts";
 import { readClaimedRunId } from "./claimed-run.ts";
-import type { Ingest } from "./ingest.ts";
+import { webhookUrlOf, type Ingest } from "./ingest.ts";
 import { askEachKey } from "./owners.ts";
-import { webhookUrlOf } from "./reconcile.ts";
 import { withDeadline } from "../platform/abortable.ts";
 
 export interface ConfirmDeps {
@@ -45,18 +44,10 @@ export function createConfirm(deps: ConfirmDeps): Confirm {
     const mayAsk = (proven.has(network) && questions.take("proven")) || questions.take("anyone");
     if (!mayAsk) return { kind: "unavailable" };
     const confirmed = await ask(deps, id);
-    if (confirmed === null) remember(unknownUntil, id, now() + UNKNOWN_MS);
-    else if ("verdict" in confirmed) remember(proven, network, true);
+    if (confirmed === null) remember(unknownUntil, id, now() + UNKNOWN_MS, MAX_REMEMBERED);
+    else if ("verdict" in confirmed) remember(proven, network, true, MAX_REMEMBERED);
     return confirmed;
   };
-}
-
-/** Replaces the oldest entry when there are too many. */
-function remember<Value>(memory: Map<string, Value>, key: string, value: Value): void {
-  memory.delete(key);
-  memory.set(key, value);
-  const oldest = memory.size > MAX_REMEMBERED ? memory.keys().next().value : undefined;
-  if (oldest !== undefined) memory.delete(oldest);
 }
 
 /** Asks for every organization until one is shown the run. */
@@ -68,8 +59,6 @@ async function ask({ client, ingest, addresses, scope }: ConfirmDeps, id: string
   // Any other answer (a proxy's page, a refused key) says nothing about the run.
   if (shown === undefined) return fault === null ? null : { kind: "unavailable" };
   const [organization, run] = shown;
-  const webhookUrl = webhookUrlOf(run);
-  if (scope !== "all" && !addresses.pointsHere(webhookUrl)) return null;
-  const channel = addresses.channelOf(webhookUrl);
-  return ingest(run, { source: "reconciled", organization, channel });
+  if (scope !== "all" && !addresses.pointsHere(webhookUrlOf(run))) return null;
+  return ingest(run, { source: "reconciled", organization });
 }

@@ -8,14 +8,12 @@ import type { Log } from "../platform/log.ts";
 import { createRateLimit } from "../platform/rate-limit.ts";
 import type { Runtime } from "../platform/runtime.ts";
 import type { Intake } from "../receive/intake.ts";
-import type { Addresses } from "../receive/own-addresses.ts";
 import type { SkyvernFault, SkyvernResult } from "../skyvern/api-call.ts";
 import type { SkyvernClient } from "../skyvern/client.ts";
 import type { WorkflowRunRow } from "../skyvern/relations.ts";
 import type { DeliveryStore } from "../store/contract/deliveries.ts";
 import type { RunStore } from "../store/contract/runs.ts";
 import type { Ingest } from "./ingest.ts";
-import { webhookUrlOf } from "./reconcile.ts";
 import { withDeadline } from "../platform/abortable.ts";
 
 export interface DetailsDeps {
@@ -23,7 +21,6 @@ export interface DetailsDeps {
   /** Takes a task's answer, with or without deliveries. */
   ingest: Ingest;
   intake: Pick<Intake, "relate">;
-  addresses: Addresses;
   runtime: Pick<Runtime, "now">;
   /** Called when deliveries may have been queued. */
   nudge(): void;
@@ -48,8 +45,7 @@ export async function fillDetails(
 async function fillGoal(deps: DetailsDeps, run: Run, organization: Organization, signal: AbortSignal) {
   const answer = await deps.client.with({ organization }).getRun(run.run_id, signal);
   if (!answer.ok) return answer.fault.kind === "not_found";
-  const channel = deps.addresses.channelOf(webhookUrlOf(answer.value)) ?? run.channel;
-  await deps.ingest(answer.value, { source: "reconciled", organization, channel });
+  await deps.ingest(answer.value, { source: "reconciled", organization, channel: run.channel });
   return true;
 }
 

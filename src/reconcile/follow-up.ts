@@ -47,7 +47,9 @@ export async function followUpDue(deps: FollowUpDeps, signal: AbortSignal): Prom
   for (const { run: before, failures } of due) {
     const { run_id: runId } = before.state.run;
     const run = isUnrouted(before) ? ((await deps.store.run(runId)) ?? before) : before;
-    const dispute = hasOthers ? await askWhoseRun(deps, runId, signal) : { settled: 0, asked: true };
+    const dispute = hasOthers
+      ? await unlessItFails(deps, runId, () => settleDispute(deps, runId, signal), { settled: 0, asked: false })
+      : { settled: 0, asked: true };
     // Settling changed the run: it stays due, unless that planned another time, and is looked at as it is then.
     if (dispute.settled > 0) continue;
     const next = unanswered.has(runId)
@@ -80,28 +82,26 @@ async function routeWaiting(
   const asking = { ...deps, client: deps.client.with({ tries: 1 }) };
   const route = async ({ state }: StoredRun): Promise<void> => {
     const { run_id: runId } = state.run;
-    try {
+    const askAndRoute = async () => {
       const hasAnswered = await withDeadline(ROUTE_BUDGET_MS, signal, (inTime) => fillDetails(asking, state, inTime));
-      if (!hasAnswered) unanswered.add(runId);
       // The process is stopping, so the next one asks.
       if (!signal.aborted) await deps.intake.route(runId, deps.runtime.now());
-    } catch (error) {
-      unanswered.add(runId);
-      deps.log.error("follow_up.failed", { run_id: runId, error: String(error) });
-    }
+      return hasAnswered;
+    };
+    if (!(await unlessItFails(deps, runId, askAndRoute, false))) unanswered.add(runId);
   };
   await Promise.all(waiting.map(route));
   if (waiting.length > 0) deps.nudge();
   return unanswered;
 }
 
-/** A bug with one run must not stop the others. */
-async function askWhoseRun(deps: FollowUpDeps, runId: string, signal: AbortSignal) {
+/** What the work says; `otherwise` where it throws: a bug, or a fault of the storage, must not stop the other runs. */
+async function unlessItFails<T>(deps: FollowUpDeps, runId: string, work: () => Promise<T>, otherwise: T): Promise<T> {
   try {
-    return await settleDispute(deps, runId, signal);
+    return await work();
   } catch (error) {
     deps.log.error("follow_up.failed", { run_id: runId, error: String(error) });
-    return { settled: 0, asked: false };
+    return otherwise;
   }
 }
 
@@ -120,35 +120,20 @@ interface Due {
 
 /** Looks after one run, unless a dispute about it is to be settled first. When to look again. */
 async function nextLook(deps: FollowUpDeps, { known, failures, isDisputed }: Due, signal: AbortSignal): Promise<Next> {
-  const { run } = known.state;
-  if (!isDisputed && !isFinal(run)) return askForAttempt(deps, known, failures, signal);
-  const isDone = !isDisputed && (await lookAfter(deps, known, signal));
+  const { run, owners } = known.state;
+  if (!isDisputed && !isFinal(run)) {
+    const [organization = null] = owners;
+    const ask = () => awaitAttempt(deps, { run, organization, failures }, signal);
+    return unlessItFails(deps, run.run_id, ask, { at: deps.runtime.now() + MINUTE_MS, failures });
+  }
+  const lookAfter = async () =>
+    (await fillDetails(deps, known.state, signal)) && (await rereadArtifacts(deps, known, signal));
+  const isDone = !isDisputed && (await unlessItFails(deps, run.run_id, lookAfter, false));
   const now = deps.runtime.now();
   if (isDone) return { at: artifactsDueAt(run, now), failures: 0 };
   // A dispute is asked about until it is settled.
   const wait = AGAIN_MS[failures] ?? (isDisputed ? AGAIN_MS.at(-1) : undefined);
   return { at: wait === undefined ? null : now + wait, failures: failures + 1 };
-}
-
-/** Faults of the storage and bugs must not end the follow-up of an awaited run. */
-async function askForAttempt(deps: FollowUpDeps, { state }: StoredRun, failures: number, signal: AbortSignal) {
-  const [organization = null] = state.owners;
-  try {
-    return await awaitAttempt(deps, { run: state.run, organization, failures }, signal);
-  } catch (error) {
-    deps.log.error("follow_up.failed", { run_id: state.run.run_id, error: String(error) });
-    return { at: deps.runtime.now() + MINUTE_MS, failures };
-  }
-}
-
-/** False when Skyvern could not be asked. A fault with one run must not stop the others. */
-async function lookAfter(deps: FollowUpDeps, run: StoredRun, signal: AbortSignal): Promise<boolean> {
-  try {
-    return (await fillDetails(deps, run.state, signal)) && (await rereadArtifacts(deps, run, signal));
-  } catch (error) {
-    deps.log.error("follow_up.failed", { run_id: run.state.run.run_id, error: String(error) });
-    return false;
-  }
 }
 
 /** Reads the artifacts again; new ones edit the messages. False when Skyvern could not be asked. */

@@ -1,4 +1,4 @@
-import type { JsonObject } from "../platform/json.ts";
+import { isJsonObject, type JsonObject } from "../platform/json.ts";
 import type { Log } from "../platform/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import type { Source } from "../domain/run.ts";
@@ -8,7 +8,7 @@ import type { Accepted } from "../store/contract/receipts.ts";
 import type { Trace } from "../telemetry/trace.ts";
 import type { Intake } from "../receive/intake.ts";
 import { receiptFields, traceReceipt } from "../receive/receipt-log.ts";
-import { queryOf } from "../domain/labels.ts";
+import type { Addresses } from "../receive/own-addresses.ts";
 
 export interface Origin {
   /** What is to be said of the answer beside what settling says. */
@@ -16,13 +16,15 @@ export interface Origin {
   source: Source;
   /** The organization of the key that asked. */
   organization: string | null;
-  channel: string | null;
+  /** Where the webhook address that the answer names says none. */
+  channel?: string | null;
   /** When the run ended, epoch ms: a run that is not delivered is listed at this time. */
   endedAt?: number | null;
 }
 
 export interface IngestDeps {
   intake: Pick<Intake, "answer">;
+  addresses: Pick<Addresses, "channelOf">;
   runtime: Pick<Runtime, "now">;
   log: Log;
   metrics: Metrics;
@@ -40,13 +42,16 @@ export type Ingest = (answer: JsonObject, origin: Origin) => Promise<Accepted | 
 
 /** `deliver: false` stores and settles without any delivery; pending deliveries stay as they are. */
 export function createIngest(deps: IngestDeps, { deliver }: { deliver: boolean } = { deliver: true }): Ingest {
-  const { intake, runtime, log, metrics, nudge, trace = null } = deps;
-  return async (answer, { endedAt = null, ...origin }) => {
+  const { intake, addresses, runtime, log, metrics, nudge, trace = null } = deps;
+  return async (answer, { endedAt = null, channel: otherwise = null, ...origin }) => {
     const { source } = origin;
     const receivedAt = runtime.now();
     const listedAt = deliver ? receivedAt : Math.min(endedAt ?? receivedAt, receivedAt);
     const text = JSON.stringify(asInWebhooks(answer));
-    const accepted = await intake.answer({ text, query: queryOf(answer), ...origin, receivedAt, listedAt, deliver });
+    const webhookUrl = webhookUrlOf(answer);
+    const channel = addresses.channelOf(webhookUrl) ?? otherwise;
+    const query = typeof webhookUrl === "string" ? (URL.parse(webhookUrl)?.search ?? null) : null;
+    const accepted = await intake.answer({ text, query, channel, ...origin, receivedAt, listedAt, deliver });
     if ("reason" in accepted) {
       log.warn("answer.unrecognized", { source, reason: accepted.reason });
       return null;
@@ -57,4 +62,9 @@ export function createIngest(deps: IngestDeps, { deliver }: { deliver: boolean }
     log.info("run.ingested", { ...receiptFields(accepted), source });
     return accepted;
   };
+}
+
+/** `run_request.webhook_url` of an answer of GET run. */
+export function webhookUrlOf({ run_request: request }: JsonObject): unknown {
+  return isJsonObject(request) ? request["webhook_url"] : null;
 }

@@ -6,7 +6,7 @@
  * Where rounds come more often than once a minute, most are quick looks: the newest page, and one request for the runs
  * that were still going at the last look and are older than that page. A whole round comes every ten minutes.
  */
-import { isJsonObject, type JsonObject } from "../platform/json.ts";
+import type { JsonObject } from "../platform/json.ts";
 import type { Log } from "../platform/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { DAY_MS, isoTime } from "../platform/time.ts";
@@ -17,7 +17,8 @@ import type { KeyClient, SkyvernRunRow, SkyvernClient } from "../skyvern/client.
 import type { SkyvernFault } from "../skyvern/api-call.ts";
 import type { ReconcileStore } from "../store/contract/reconcile.ts";
 import type { Addresses } from "../receive/own-addresses.ts";
-import type { Ingest } from "./ingest.ts";
+import { webhookUrlOf, type Ingest, type Origin } from "./ingest.ts";
+import type { Accepted } from "../store/contract/receipts.ts";
 import { listRuns } from "./list-runs.ts";
 import { reportedRun } from "../skyvern/normalize.ts";
 
@@ -321,7 +322,10 @@ async function read(deps: ReconcileDeps, asking: KeyLook, row: SkyvernRunRow, is
   const answer = await get(deps, asking, row.run_id);
   if (answer.fault?.kind === "blocked") {
     // Nothing says where its webhook was to go. To here, if this relay has a host that Skyvern blocks.
-    if (deps.scope === "all" || isKnown || deps.addresses.mayBeBlocked()) await takeRow(deps, asking, row);
+    if (deps.scope === "all" || isKnown || deps.addresses.mayBeBlocked()) {
+      const { organization } = asking;
+      count(asking, await takeListed(deps, row, { run: null, source: "reconciled", organization }));
+    }
     asking.look.alreadyChecked.set(row.run_id, progressOf(row));
     return null;
   }
@@ -340,20 +344,43 @@ async function takeIfOurs(
   asking: KeyLook,
   { row, run, isKnown }: { row: SkyvernRunRow; run: JsonObject; isKnown: boolean },
 ): Promise<void> {
-  const { addresses, scope, store, runtime } = deps;
-  if (scope !== "all" && !isKnown && !addresses.pointsHere(webhookUrlOf(run))) return;
+  if (deps.scope !== "all" && !isKnown && !deps.addresses.pointsHere(webhookUrlOf(run))) return;
+  const { organization } = asking;
+  count(asking, await takeListed(deps, row, { run, source: "reconciled", organization }));
+}
+
+const count = ({ round }: KeyLook, accepted: Accepted | null): void => {
+  if (accepted?.verdict === "accepted" || accepted?.verdict === "corrected") round.found += 1;
+};
+
+interface TakeDeps {
+  store: Pick<ReconcileStore, "recordListedRuns">;
+  runtime: Pick<Runtime, "now">;
+  ingest: Ingest;
+}
+
+/** Records a run as listed and ingests it: Skyvern's answer about it, or where that is null only its row. */
+export async function takeListed(
+  { store, runtime, ingest }: TakeDeps,
+  row: SkyvernRunRow,
+  { run, ...origin }: Origin & { run: JsonObject | null },
+): Promise<Accepted | null> {
+  const answer = run ?? rowAsAnswer(row);
   // Skyvern may list a v2 task by the id of its workflow run (contract §4).
-  const runId = typeof run["run_id"] === "string" ? run["run_id"] : row.run_id;
+  const runId = typeof answer["run_id"] === "string" ? answer["run_id"] : row.run_id;
   const createdAt = row.created_at ?? runtime.now();
   await store.recordListedRuns([{ runId, createdAt, seenAt: runtime.now(), targetsThisRelay: true }]);
-  await take(deps, asking, run);
+  return ingest(answer, run === null ? { ...origin, note: BLOCKED_NOTE } : origin);
 }
 
 /** Reads a run that was not final before, and ingests it if it is final now. */
 async function confirmFinal(deps: ReconcileDeps, asking: KeyLook, runId: string): Promise<SkyvernFault | null> {
   const answer = await get(deps, asking, runId);
   if (answer.fault !== null) return isFinalFault(answer.fault) ? null : answer.fault;
-  if (isFinalAnswer(answer.run)) await take(deps, asking, answer.run);
+  if (isFinalAnswer(answer.run)) {
+    const { organization } = asking;
+    count(asking, await deps.ingest(answer.run, { source: "reconciled", organization }));
+  }
   return null;
 }
 
@@ -375,21 +402,11 @@ async function get({ log }: ReconcileDeps, { client, round, signal }: KeyLook, r
 const isFinalFault = ({ kind }: SkyvernFault): boolean =>
   kind === "not_found" || kind === "unexpected" || kind === "blocked";
 
-/** A run that Skyvern lists and does not show: its row says how it ended, and no more. */
-async function takeRow(deps: ReconcileDeps, { organization, round }: KeyLook, row: SkyvernRunRow): Promise<void> {
-  const { store, runtime, ingest } = deps;
-  const createdAt = row.created_at ?? runtime.now();
-  await store.recordListedRuns([{ runId: row.run_id, createdAt, seenAt: runtime.now(), targetsThisRelay: true }]);
-  const origin = { source: "reconciled", organization, channel: null, note: BLOCKED_NOTE } as const;
-  const accepted = await ingest(rowAsAnswer(row), origin);
-  if (accepted?.verdict === "accepted" || accepted?.verdict === "corrected") round.found += 1;
-}
-
-export const BLOCKED_NOTE =
+const BLOCKED_NOTE =
   "Skyvern blocks the host of this run's webhook address, and so does not show the run: its status is from Skyvern's list";
 
 /** A row of Skyvern's list as GET run would answer it, as far as the row goes. */
-export function rowAsAnswer(row: SkyvernRunRow): JsonObject {
+function rowAsAnswer(row: SkyvernRunRow): JsonObject {
   const { run_id, status, title = null, workflow_permanent_id = null, task_run_type = null, attempt } = row;
   return {
     run_id,
@@ -402,18 +419,6 @@ export function rowAsAnswer(row: SkyvernRunRow): JsonObject {
     started_at: isoTime(row.started_at),
     finished_at: isoTime(row.finished_at),
   };
-}
-
-async function take({ ingest, addresses }: ReconcileDeps, { organization, round }: KeyLook, run: JsonObject) {
-  const channel = addresses.channelOf(webhookUrlOf(run));
-  const accepted = await ingest(run, { source: "reconciled", organization, channel });
-  if (accepted?.verdict === "accepted" || accepted?.verdict === "corrected") round.found += 1;
-}
-
-/** `run_request.webhook_url` of an answer of GET run. */
-export function webhookUrlOf(answer: JsonObject): unknown {
-  const request = answer["run_request"];
-  return isJsonObject(request) ? request["webhook_url"] : null;
 }
 
 /** How many listed runs were relayed within the lookback, for the metrics. */

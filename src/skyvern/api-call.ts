@@ -2,6 +2,7 @@
  * How Skyvern's API is called (contract §4): the key, the deadline, the tries, and what an answer means when it is not
  * what was asked for. The key is sent only to the origin of the configured base URL, and no reason holds it.
  */
+import { readUpTo } from "./artifacts/bytes.ts";
 import { isJsonObject, parseJson, type Json } from "../platform/json.ts";
 import { onOneLine } from "../platform/hostile-text.ts";
 import { BodyTooLong, type HttpResponse, type Outbound } from "../net/http-client.ts";
@@ -145,7 +146,16 @@ export function openStream(
         if (response === null) return unexpected(call, null, `more than ${MAX_REDIRECTS} redirects`);
         // Content may go on streaming when the deadline is over; the caller's own signal applies to it.
         if (response.status === 200 || response.status === 206) return { ok: true as const, value: response };
-        return { ok: false, fault: toFault(context, choice, call, response, (await readText(response)) ?? "") };
+        return {
+          ok: false,
+          fault: toFault(
+            context,
+            choice,
+            call,
+            response,
+            UTF8.decode((await readUpTo(response, MAX_JSON_BYTES)) ?? undefined),
+          ),
+        };
       });
     } catch (error) {
       return { ok: false, fault: noAnswer(context, choice, call, error) };
@@ -168,7 +178,8 @@ async function withRetries<T>(
   return retry({
     act: () => attempt(url),
     waitMs: (result, tried) => {
-      if (result.ok || tried >= choice.tries || !mayPass(result.fault, call)) return null;
+      if (result.ok || tried >= choice.tries || !mayPass(result.fault)) return null;
+      if (result.fault.status !== null && call.final?.includes(result.fault.status)) return null;
       const backoffMs = FIRST_BACKOFF_MS * 2 ** (tried - 1) * (1 + context.random());
       const waitMs = Math.max(backoffMs, result.fault.retryAfterMs ?? 0);
       return waitMs > MAX_WAIT_MS ? null : waitMs;
@@ -178,34 +189,14 @@ async function withRetries<T>(
   });
 }
 
-const mayPass = ({ kind, status }: SkyvernFault, call: ApiCall): boolean =>
-  (kind === "unavailable" || kind === "rate_limited") && !(status !== null && call.final?.includes(status));
+/** Whether the same call may be answered a little later. */
+export const mayPass = ({ kind }: SkyvernFault): boolean => kind === "unavailable" || kind === "rate_limited";
 
 /** Null for segments that are no ids: a URL parser would resolve `..`, also when it is percent-encoded. */
 function buildUrl(base: URL, { path, query }: ApiCall): URL | null {
   if (path.some((segment) => /^\.{0,2}$/.test(segment) || !segment.isWellFormed())) return null;
   const under = `${base.pathname.replace(/\/+$/, "")}/v1/${path.map(encodeURIComponent).join("/")}`;
   return new URL(`${base.origin}${under}${query ? `?${query}` : ""}`);
-}
-
-/** Null when the body is over the limit; the rest is discarded unread. */
-async function readText(response: Response): Promise<string | null> {
-  const announced = Number(response.headers.get("content-length") ?? 0);
-  if (announced > MAX_JSON_BYTES) {
-    await response.body?.cancel();
-    return null;
-  }
-  // The announced length applies unless the body is decompressed on the way.
-  if (announced > 0 && !response.headers.has("content-encoding")) return response.text();
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of response.body ?? []) {
-    size += chunk.byteLength;
-    // Leaving the loop cancels the stream.
-    if (size > MAX_JSON_BYTES) return null;
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString("utf8");
 }
 
 const toFailure = (kind: SkyvernFault["kind"], status: number | null, reason: string): SkyvernResult<never> => ({

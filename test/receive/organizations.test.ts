@@ -201,12 +201,13 @@ describe("disputed receipts", () => {
     const egress = createEgress({ allow: ["127.0.0.0/8"] });
     onTestFinished(() => egress.close());
     const client = createSkyvernClient({ baseUrl: standIns.skyvern.url, keys: config.keys, ...egress });
+    const addresses = createAddresses(() => PUBLIC_URL);
     const tally = await backfill(
       {
         client,
         store,
-        ingest: createIngest({ intake, runtime, log: silentLog, metrics: createMetrics(), nudge: () => {} }),
-        addresses: createAddresses(() => PUBLIC_URL),
+        ingest: createIngest({ intake, addresses, runtime, log: silentLog, metrics: createMetrics(), nudge: () => {} }),
+        addresses,
         scope: "all",
         runtime,
         signal: new AbortController().signal,

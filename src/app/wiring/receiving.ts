@@ -42,8 +42,18 @@ export function createReceiving(
     // A test is not worth a webhook that waits for it; what went wrong is in the log and among the deliveries.
     sendTest(sink, "skyvern").catch((error: unknown) => log.error("sink.test_failed", { sink, error: String(error) }));
   };
-  const deps = { intake, keys: keysInForce, trace: otlp?.take ?? null, runtime, log, metrics, nudge, tryOut };
   const addresses = createAddresses(publicUrl);
+  const deps = {
+    intake,
+    addresses,
+    keys: keysInForce,
+    trace: otlp?.take ?? null,
+    runtime,
+    log,
+    metrics,
+    nudge,
+    tryOut,
+  };
   const ingest = createIngest(deps);
   const { scope = "mine", lookbackMs = 0 } = config.reconcile ?? {};
   const confirm = config.confirm ? createConfirm({ client, ingest, addresses, scope, now: runtime.now }) : null;
@@ -74,11 +84,11 @@ export function createReceiving(
   const budgetMs = config.delivery.artifactsWaitMs;
   return {
     receiver: createReceiver(deps, confirm),
-    readDetails: createDetailsReader({ ...deps, client, ingest, quietIngest, addresses, store, budgetMs }),
+    readDetails: createDetailsReader({ ...deps, client, ingest, quietIngest, store, budgetMs }),
     reconciling,
     reconciler: createReconciler(reconciling),
     history,
-    followUps: { ...deps, store, client, ingest, addresses, organizationOf, refresh: enricher.refresh },
+    followUps: { ...deps, store, client, ingest, organizationOf, refresh: enricher.refresh },
     rereading: { ...deps, store, organizationOf },
   };
 }

@@ -1,7 +1,7 @@
 /** Whether Skyvern itself reaches the webhook address: it is asked to send its sample there. */
 import type { Config } from "../../config/config.ts";
 import { DOCTOR_CHANNEL } from "../../receive/intake.ts";
-import { webhookUrlOf } from "../../reconcile/reconcile.ts";
+import { webhookUrlOf } from "../../reconcile/ingest.ts";
 import type { SkyvernClient, TriedWebhook } from "../../skyvern/client.ts";
 import { quote } from "../../sinks/http-outcome.ts";
 import { fault, ok, warning, type Diagnosis } from "./finding.ts";

@@ -7,7 +7,7 @@ import type { ArtifactKey, Run } from "../../domain/run.ts";
 import type { Runtime } from "../../platform/runtime.ts";
 import { parseArtifactId, parseExpiry, isArtifactId, parseWebUrl } from "./artifact-url.ts";
 import type { SkyvernClient } from "../client.ts";
-import type { SkyvernFault } from "../api-call.ts";
+import { mayPass, type SkyvernFault } from "../api-call.ts";
 import { listIdOf, listRelevantArtifacts } from "./relevant-artifacts.ts";
 
 /**
@@ -42,10 +42,10 @@ export function resolveArtifactUrl(request: ResolveRequest): Promise<ArtifactLoc
 const PLACE = /^(?:recording|(screenshot|file)-([1-9]\d{0,3}))$/;
 
 const gone = (reason: string): ArtifactLocation => ({ kind: "gone", reason, temporary: false });
-const goneBy = ({ kind, reason }: SkyvernFault): ArtifactLocation => ({
+const goneBy = (fault: SkyvernFault): ArtifactLocation => ({
   kind: "gone",
-  reason,
-  temporary: kind === "unavailable" || kind === "rate_limited",
+  reason: fault.reason,
+  temporary: mayPass(fault),
 });
 
 /** `fresh` is a URL that Skyvern gave just now, used when Skyvern lacks the signed-url call. */

@@ -2,6 +2,7 @@
  * Lists a run's artifacts. Their URLs die within an hour, so only ids are stored; `artifact-link.ts` resolves fresh
  * ones.
  */
+import { remember } from "../../platform/rate-limit.ts";
 import type { Log } from "../../platform/log.ts";
 import { retry } from "../../platform/retry.ts";
 import { failedBlock, type Timeline } from "../../domain/block.ts";
@@ -11,7 +12,7 @@ import { readTimeline, type ReadTimeline } from "../timeline.ts";
 import type { Runtime } from "../../platform/runtime.ts";
 import { isArtifactId } from "./artifact-url.ts";
 import type { ArtifactRow, SkyvernClient } from "../client.ts";
-import type { SkyvernFault } from "../api-call.ts";
+import { mayPass } from "../api-call.ts";
 import { countBlocks } from "../workflow-definition.ts";
 import { listIdOf, listRelevantArtifacts } from "./relevant-artifacts.ts";
 import { withDeadline } from "../../platform/abortable.ts";
@@ -98,13 +99,6 @@ export function createEnricher(options: EnricherOptions): Enricher {
     request.answer.then(forget, forget);
     return request;
   };
-  const remember = (runId: string, answer: Enrichment): void => {
-    remembered.set(runId, answer);
-    for (const oldest of remembered.keys()) {
-      if (remembered.size <= REMEMBERED) break;
-      remembered.delete(oldest);
-    }
-  };
   const saved = async (request: InFlight, run: Run, answer: Enrichment | null): Promise<Enrichment> => {
     const named = withNamed(run, answer ?? ABORTED);
     if (answer !== null) await (request.saved ??= saveAnswer(context, run.run_id, named));
@@ -121,7 +115,7 @@ export function createEnricher(options: EnricherOptions): Enricher {
       const stored = known === "complete" ? await loadComplete(context, run.run_id) : null;
       if (stored) return { ...withNamed(run, stored), isNew: false };
       const answer = remembered.get(run.run_id) ?? (await join(shared(run, false), signal));
-      if (answer?.status === "complete") remember(run.run_id, answer);
+      if (answer?.status === "complete") remember(remembered, run.run_id, answer, REMEMBERED);
       return { ...withNamed(run, answer ?? ABORTED), isNew: answer !== null };
     },
     refresh: async (run, signal) => {
@@ -252,8 +246,6 @@ async function listAndRead(
     return { listed: unread(`Skyvern did not answer within ${context.budgetMs} ms`), isOut: true };
   return { listed: unread(listed.fault.reason), isOut: mayPass(listed.fault) };
 }
-
-const mayPass = ({ kind }: SkyvernFault): boolean => kind === "unavailable" || kind === "rate_limited";
 
 /** One try, after the list was read: without its blocks a message says less, and is still sent. */
 async function readBlocks(

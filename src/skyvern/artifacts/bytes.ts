@@ -35,6 +35,23 @@ export async function peek(body: Bytes, bytes: number): Promise<{ head: Buffer; 
   return { head: Buffer.concat(first), body: rejoined };
 }
 
+/** All of a body; null when it is longer than `maxBytes`: what is left of it is discarded unread. */
+export async function readUpTo({ headers, body }: Response, maxBytes: number): Promise<Buffer | null> {
+  if (Number(headers.get("content-length") ?? 0) > maxBytes) {
+    await body?.cancel();
+    return null;
+  }
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of body ?? []) {
+    size += chunk.byteLength;
+    // Leaving the loop cancels the stream.
+    if (size > maxBytes) return null;
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
 /** The type of a picture or recording by its first bytes, null when it is neither. */
 export function typeOfBytes(bytes: Uint8Array): string | null {
   const head = Buffer.from(bytes.subarray(0, HEAD_BYTES)).toString("latin1");

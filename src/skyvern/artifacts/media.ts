@@ -1,4 +1,6 @@
 /** A run's pictures, recording and files as bytes, from Skyvern or else from the relay's own copies. */
+import { remember } from "../../platform/rate-limit.ts";
+import { mayPass } from "../api-call.ts";
 import type { Log } from "../../platform/log.ts";
 import type { Permit } from "../../net/http-client.ts";
 import { EgressRefused } from "../../net/networks.ts";
@@ -9,7 +11,7 @@ import { isArtifactId, parseArtifactId } from "./artifact-url.ts";
 import type { SkyvernClient } from "../client.ts";
 import { resolveArtifactUrl, type ArtifactLocation } from "./artifact-link.ts";
 import { BundleFault, isZip, openMember } from "./bundle.ts";
-import { HEAD_BYTES, peek, typeOfBytes, type Bytes } from "./bytes.ts";
+import { HEAD_BYTES, peek, readUpTo, typeOfBytes, type Bytes } from "./bytes.ts";
 import { listIdOf, listRelevantArtifacts } from "./relevant-artifacts.ts";
 import { withDeadline } from "../../platform/abortable.ts";
 
@@ -117,7 +119,9 @@ export class LinkedMedia implements Media {
   async read(owner: Owner, key: ArtifactKey, maxBytes: number, signal: AbortSignal): Promise<ReadResult> {
     try {
       const opened = await this.open(owner, key, { signal });
-      return opened.kind === "content" ? await readAll(opened.content, maxBytes) : { kind: "unavailable" };
+      if (opened.kind !== "content") return { kind: "unavailable" };
+      const bytes = await readUpTo(opened.content, maxBytes);
+      return bytes === null ? { kind: "too_large" } : { kind: "bytes", type: typeOfBytes(bytes), bytes };
     } catch {
       // The connection broke or the time was over while reading.
       return { kind: "unavailable" };
@@ -163,9 +167,7 @@ export class LinkedMedia implements Media {
     const found = await resolveArtifactUrl({ run, key, client, now, ...(signal ? { signal } : {}) });
     const location = await permitted(this.#deps, { run, key, location: found, ...(signal ? { signal } : {}) });
     const until = knownUntil(location, now());
-    if (until > now()) this.#known.set(name, { location, until });
-    const oldest = this.#known.keys().next();
-    if (this.#known.size > MAX_KNOWN && oldest.done !== true) this.#known.delete(oldest.value);
+    if (until > now()) remember(this.#known, name, { location, until }, MAX_KNOWN);
     return location;
   }
 }
@@ -326,24 +328,6 @@ async function stream(
   const options = { ...(signal ? { signal } : {}), ...(range === undefined ? {} : { range }) };
   const content = await client.with({ organization: run.organization_id }).openContent(artifactId, options);
   if (content.ok) return { kind: "content", content: content.value };
-  const { kind, status, reason } = content.fault;
-  if (status === 416) return { kind: "unsatisfiable" };
-  return gone(reason, kind === "unavailable" || kind === "rate_limited");
-}
-
-async function readAll(content: Response, maxBytes: number): Promise<ReadResult> {
-  if (Number(content.headers.get("content-length") ?? 0) > maxBytes) {
-    await content.body?.cancel();
-    return { kind: "too_large" };
-  }
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of content.body ?? []) {
-    size += chunk.byteLength;
-    // Leaving the loop cancels the stream.
-    if (size > maxBytes) return { kind: "too_large" };
-    chunks.push(chunk);
-  }
-  const bytes = Buffer.concat(chunks);
-  return { kind: "bytes", type: typeOfBytes(bytes), bytes };
+  const { status, reason } = content.fault;
+  return status === 416 ? { kind: "unsatisfiable" } : gone(reason, mayPass(content.fault));
 }

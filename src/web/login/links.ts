@@ -1,5 +1,6 @@
 /** Login links that work once. Only the process that made them knows them, so a restart forgets them. */
 import { createHash, randomBytes } from "node:crypto";
+import { remember } from "../../platform/rate-limit.ts";
 import { MINUTE_MS } from "../../platform/time.ts";
 
 const LIFE_MS = 15 * MINUTE_MS;
@@ -18,9 +19,7 @@ export class LoginLinks {
   /** A new code, the last part of its address. */
   issue(): string {
     const code = randomBytes(24).toString("base64url");
-    this.#ends.set(hashOf(code), this.#now() + LIFE_MS);
-    const oldest = this.#ends.size > MAX_LINKS ? this.#ends.keys().next().value : undefined;
-    if (oldest !== undefined) this.#ends.delete(oldest);
+    remember(this.#ends, hashOf(code), this.#now() + LIFE_MS, MAX_LINKS);
     return code;
   }
 
