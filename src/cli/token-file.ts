@@ -1,6 +1,6 @@
 /** The token that a relay on SQLite creates for itself when none is configured. */
 import { randomBytes } from "node:crypto";
-import { closeSync, existsSync, fsyncSync, linkSync, openSync, rmSync, writeSync } from "node:fs";
+import { existsSync, linkSync, rmSync, writeFileSync } from "node:fs";
 import { writeRemedy } from "./write-remedy.ts";
 import { makeFolderOf } from "../store/sqlite/connection.ts";
 
@@ -13,13 +13,7 @@ export function makeTokenFile(file: string): void {
   const unfinished = `${file}.${process.pid}`;
   try {
     makeFolderOf(file);
-    const descriptor = openSync(unfinished, "wx", 0o600);
-    try {
-      writeSync(descriptor, `${randomBytes(32).toString("hex")}\n`);
-      fsyncSync(descriptor);
-    } finally {
-      closeSync(descriptor);
-    }
+    writeFileSync(unfinished, `${randomBytes(32).toString("hex")}\n`, { flag: "wx", mode: 0o600, flush: true });
     linkSync(unfinished, file);
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;

@@ -232,20 +232,18 @@ export function disagreements(raw: unknown, environmentSinks: readonly string[])
       message: "has the same name as the sink that environment variables configure",
       aboutKey: true,
     }));
-  for (const [index, route] of routes.entries()) {
-    const to = at(route, "to");
-    for (const [place, name] of (Array.isArray(to) ? to : [to]).entries()) {
-      if (typeof name !== "string" || known.has(name)) continue;
-      const path = ["routes", index, "to", ...(Array.isArray(to) ? [place] : [])];
-      findings.push({ path, message: namesNone(known), aboutKey: false });
-    }
-  }
-  for (const key of ["on_dead", "on_coverage_gap", "on_disk_low", "on_sink_down"]) {
-    const named = at(at(raw, "alerts"), key);
+  const naming: [ConfigFinding["path"], unknown][] = [
+    ...routes.map((route, index): [ConfigFinding["path"], unknown] => [["routes", index, "to"], at(route, "to")]),
+    ...["on_dead", "on_coverage_gap", "on_disk_low", "on_sink_down"].map((key): [ConfigFinding["path"], unknown] => [
+      ["alerts", key],
+      at(at(raw, "alerts"), key),
+    ]),
+  ];
+  for (const [path, named] of naming) {
     for (const [place, name] of (Array.isArray(named) ? named : [named]).entries()) {
       if (typeof name !== "string" || known.has(name)) continue;
-      const path = ["alerts", key, ...(Array.isArray(named) ? [place] : [])];
-      findings.push({ path, message: namesNone(known), aboutKey: false });
+      const exact = Array.isArray(named) ? [...path, place] : path;
+      findings.push({ path: exact, message: namesNone(known), aboutKey: false });
     }
   }
   const sees = at(at(raw, "skyvern"), "reconcile") !== false;

@@ -64,6 +64,3 @@ function shape(input: unknown, min: number, max: number): string {
   const options = isText ? fitting : fitting.map((unit) => `${count}${unit}`);
   return `has no unit: write ${options.join(", ").replace(/, ([^,]*)$/, " or $1")}${isText ? " behind the number" : ""}`;
 }
-
-/** Any duration up to ten years. */
-export const durationSchema = durationBetween(0, 3650 * UNITS.d);

@@ -1,6 +1,6 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { listenOnLoopback, readBody } from "./loopback.ts";
 
 export interface SinkRequest {
   method: string;
@@ -30,7 +30,7 @@ export async function startHttpSink({
   intercept?: (response: ServerResponse) => boolean;
 } = {}): Promise<HttpSinkStandIn> {
   const requests: SinkRequest[] = [];
-  const server = createServer((request, response) => {
+  const { origin, close } = await listenOnLoopback((request, response) => {
     readBody(request).then(
       (body) => {
         const seen = toSinkRequest(request, body, secret);
@@ -41,22 +41,7 @@ export async function startHttpSink({
       () => response.destroy(),
     );
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/hooks/skyvern`,
-    requests,
-    close: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve());
-        server.closeAllConnections();
-      }),
-  };
-}
-
-async function readBody(request: IncomingMessage): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of request) chunks.push(chunk as Buffer);
-  return Buffer.concat(chunks);
+  return { url: `${origin}/hooks/skyvern`, requests, close };
 }
 
 function toSinkRequest(request: IncomingMessage, body: Buffer, secret: string | undefined): SinkRequest {

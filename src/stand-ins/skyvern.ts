@@ -3,8 +3,8 @@
  * to the wire contract with all its traps. It shares no code with the relay's own Skyvern client, so that both can
  * disagree.
  */
-import http, { type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { listenOnLoopback } from "./loopback.ts";
 import { authorize, detail, json } from "./skyvern/answer.ts";
 import { getArtifact, listArtifacts, signedUrl } from "./skyvern/artifacts.ts";
 import { content } from "./skyvern/content.ts";
@@ -28,25 +28,20 @@ export type {
 /** Listens on a free port of 127.0.0.1. */
 export async function startSkyvern(options: StandInSkyvernOptions): Promise<StandInSkyvern> {
   const state = createState(options);
-  const server = http.createServer((request, response) => {
+  const { origin, close } = await listenOnLoopback((request, response) => {
     const chunks: Buffer[] = [];
     request.on("data", (chunk: Buffer) => chunks.push(chunk));
     if (request.method === "GET") serve(state, request, response, "");
     else request.on("end", () => serve(state, request, response, Buffer.concat(chunks).toString("utf8")));
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  state.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  state.url = origin;
   return {
     url: state.url,
     runs: state.runs,
     calls: state.calls,
     addRun: (run) => void state.runs.set(idOf(run), run),
     sendWebhook: async (what, url, key) => sendWebhook(state, toBody(state, what), url, key),
-    close: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve());
-        server.closeAllConnections();
-      }),
+    close,
   };
 }
 

@@ -4,11 +4,11 @@
  *
  * {@link https://docs.slack.dev/reference/methods}, {@link https://docs.slack.dev/reference/block-kit/blocks}
  */
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { listenOnLoopback, readBody } from "./loopback.ts";
 import type { SlackStandInCall, SlackOptions, SlackStandIn } from "./slack/model.ts";
 import { UPLOAD_PATH } from "./slack/uploads.ts";
-import { parseArgs, readBody, asText } from "./slack/wire.ts";
+import { parseArgs, asText } from "./slack/wire.ts";
 import { WEBHOOK_PATH, Workspace } from "./slack/workspace.ts";
 
 export type {
@@ -21,14 +21,11 @@ export type {
 } from "./slack/model.ts";
 
 export async function startSlack(options: SlackOptions = {}): Promise<SlackStandIn> {
-  let origin = "";
   const workspace = new Workspace(options, () => origin);
   const calls: SlackStandInCall[] = [];
-  const server = createServer((request, response) => {
+  const { origin, close } = await listenOnLoopback((request, response) => {
     handle(request, response).catch(() => request.socket.destroy());
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 
   async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { pathname, searchParams } = new URL(request.url ?? "/", origin);
@@ -62,10 +59,6 @@ export async function startSlack(options: SlackOptions = {}): Promise<SlackStand
     pictureOf: ({ blocks }) => workspace.uploads.pictureOf(blocks),
     files: () => workspace.uploads.files(),
     delete: (channel, ts) => workspace.delete(channel, ts),
-    close: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve());
-        server.closeAllConnections();
-      }),
+    close,
   };
 }

@@ -59,3 +59,26 @@ export const faultList = (faults: readonly QueryFault[]): Html =>
       ${faults.map(({ name, message }) => html`<li><code>${line(name, 60)}</code> ${message}.</li>`)}
     </ul>
   </section>`;
+
+/** `columns`: the heading of each, with its class where it has one. */
+export const listTable = (kind: string, caption: string, columns: readonly [Part, "right"?][], rows: Html[]): Html =>
+  html`<table class="list ${kind}" role="table">
+    <caption class="said">
+      ${caption}
+    </caption>
+    <thead>
+      <tr role="row">
+        ${columns.map(([title, look]) => html`<th scope="col" ${look ? html`class="${look}"` : ""}>${title}</th>`)}
+      </tr>
+    </thead>
+    <tbody role="rowgroup">
+      ${rows}
+    </tbody>
+  </table>`;
+
+/** Stands where a list would. */
+export const emptyCard = (title: string, text: Part): Html =>
+  html`<section class="card empty">
+    <h2>${title}</h2>
+    <p>${text}</p>
+  </section>`;

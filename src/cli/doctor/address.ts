@@ -9,7 +9,7 @@ import { outcomeOfError, quote } from "../../sinks/http-outcome.ts";
 import { createAddresses, PRIVATE_NAME } from "../../receive/own-addresses.ts";
 import type { SkyvernClient } from "../../skyvern/client.ts";
 import { askSkyvern, checkTargets } from "./tried-webhook.ts";
-import { findingsAbout, fault, ok, reasonOf, warning, type Diagnosis, type Finding } from "./finding.ts";
+import { about, fault, ok, reasonOf, warning, type Diagnosis, type Finding } from "./finding.ts";
 import type { DoctorHost } from "./host.ts";
 
 export interface AddressCheckDeps {
@@ -33,14 +33,14 @@ export async function checkAddress(deps: AddressCheckDeps): Promise<Finding[]> {
     const isAnswered = listener !== null;
     const said = await askSkyvern(client, { config, isHosted, isAnswered }, signal);
     const form = said === null ? await checkByRules(config.publicUrl, isHosted, host) : [said];
-    const found = findingsAbout("PUBLIC_URL", form);
+    const found = about("PUBLIC_URL", ...form);
     if (isHosted && form.some(({ state }) => state === "fault")) return found;
-    const reached = findingsAbout("PUBLIC_URL reached", [await checkReach(deps, { nonce, isAnswered })]);
+    const reached = about("PUBLIC_URL reached", await checkReach(deps, { nonce, isAnswered }));
     const { pointsHere } = createAddresses(() => config.publicUrl);
     const targets = isByAddress
       ? await checkTargets(client, { publicUrl: config.publicUrl, pointsHere }, signal)
       : null;
-    return [...found, ...reached, ...findingsAbout("runs", targets === null ? [] : [targets])];
+    return [...found, ...reached, ...about("runs", ...(targets === null ? [] : [targets]))];
   } finally {
     await listener?.close();
   }

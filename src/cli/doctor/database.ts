@@ -6,7 +6,7 @@ import { errorText } from "../../platform/error-text.ts";
 import { SCHEMA_VERSION } from "../../store/schema/migrate.ts";
 import { runCheck } from "../../store/sqlite/integrity.ts";
 import { findOthersWritable } from "../../app/trusted-file.ts";
-import { findingsAbout, fault, ok, warning, type Diagnosis, type Finding } from "./finding.ts";
+import { about, fault, ok, warning, type Diagnosis, type Finding } from "./finding.ts";
 import { nearest, type DoctorHost } from "./host.ts";
 
 /** How long another process may hold the write lock; the relay's own writes take milliseconds. */
@@ -17,14 +17,12 @@ const QUICK_CHECK_BYTES = 2_000_000_000;
 export function checkDatabase(path: string, { canWrite }: Pick<DoctorHost, "canWrite">): Finding[] {
   if (path === ":memory:") {
     const fix = "set DATABASE_URL to sqlite:PATH, on a disk that stays";
-    return findingsAbout("database", [
-      warning("the database is in memory: everything is lost when the process ends", fix),
-    ]);
+    return about("database", warning("the database is in memory: everything is lost when the process ends", fix));
   }
   const found = existsSync(path) ? lookInside(path, canWrite) : [checkFolder(path, canWrite)];
   const exposed = findOthersWritable(path);
   if (exposed !== null) found.push(warning(`other users of the machine can write to ${exposed}`, EXPOSED_FIX));
-  return findingsAbout("database", found);
+  return about("database", ...found);
 }
 
 function checkFolder(path: string, canWrite: DoctorHost["canWrite"]): Diagnosis {

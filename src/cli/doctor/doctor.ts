@@ -13,7 +13,7 @@ import { EXIT, type AddCommand, type Shell } from "../command.ts";
 import { load } from "../configuration.ts";
 import { checkAddress } from "./address.ts";
 import { checkDatabase } from "./database.ts";
-import { findingsAbout, fault, ok, warning, type Diagnosis, type Finding } from "./finding.ts";
+import { about, fault, ok, warning, type Diagnosis, type Finding } from "./finding.ts";
 import { checkDisk, checkNode, checkTimeZone, checkVolume, systemHost, type DoctorHost } from "./host.ts";
 import { checkPostgres } from "./postgres.ts";
 import { noSinks, tryLive, trySample } from "./sample.ts";
@@ -59,7 +59,7 @@ export async function doctorCommand({ live, json }: DoctorOptions, deps: DoctorD
           "checked before that",
       ),
     );
-    printFindings(shell, [...machine, ...findingsAbout("configuration", wrong)], json === true);
+    printFindings(shell, [...machine, ...about("configuration", ...wrong)], json === true);
     return EXIT.usage;
   }
   const { config, warnings } = loaded;
@@ -81,9 +81,7 @@ async function checkAll(config: Config, { shell, runtime, host }: DoctorDeps, li
     checkSkyvern({ config, addressKey: addressKey(config, shell.env), outbound: guarded, runtime, signal }),
     checkWorkflows({ config, outbound: guarded, runtime, signal }),
     config.reconcile?.hasWebhooks === false
-      ? Promise.resolve(
-          findingsAbout("PUBLIC_URL", [ok("it is not set, and not needed: the relay asks Skyvern for every run")]),
-        )
+      ? Promise.resolve(about("PUBLIC_URL", ok("it is not set, and not needed: the relay asks Skyvern for every run")))
       : checkAddress({
           config,
           host,
@@ -117,7 +115,7 @@ const checkDisks = (path: string, env: Shell["env"], host: DoctorHost): Promise<
   path === ":memory:" ? [] : [checkDisk(path, host), checkVolume(path, env, host)];
 
 const toCrashFinding = (error: unknown): Finding[] =>
-  findingsAbout("doctor", [fault(`a check failed: ${errorText(error)}`, "report it: this is a bug in the relay")]);
+  about("doctor", fault(`a check failed: ${errorText(error)}`, "report it: this is a bug in the relay"));
 
 async function checkSink(
   { name, kind, config }: Config["sinks"][number],
@@ -126,7 +124,7 @@ async function checkSink(
   signal: AbortSignal,
 ): Promise<Finding[]> {
   const found = await findKind(kind).diagnose?.(config, { fetch, reach, now, log: silentLog }, signal);
-  return findingsAbout(`sink ${name}`, found ?? [ok(`${kind} can only be checked by sending something`)]);
+  return about(`sink ${name}`, ...(found ?? [ok(`${kind} can only be checked by sending something`)]));
 }
 
 /** The warnings of the start, except those that have a check of their own. */
@@ -136,7 +134,7 @@ function checkConfiguration({ file }: Config, warnings: readonly string[]): Find
   const found = ok(
     file === null ? "the environment is right; there is no relay.yaml" : `the environment and ${file} are right`,
   );
-  return findingsAbout("configuration", [found, ...rest.map((text) => warning(text, "check that this is intended"))]);
+  return about("configuration", found, ...rest.map((text) => warning(text, "check that this is intended")));
 }
 
 function checkTokens({ tokens, tokenFile }: Pick<Config, "tokens" | "tokenFile">): Finding[] {
@@ -148,7 +146,7 @@ function checkTokens({ tokens, tokenFile }: Pick<Config, "tokens" | "tokenFile">
       return warning("RELAY_TOKEN is not set: history API, metrics and web page answer 403", fix);
     return ok(`RELAY_TOKEN is set${tokens.length > 1 ? ` (${tokens.length} tokens)` : ""}`);
   };
-  return findingsAbout("token", [look()]);
+  return about("token", look());
 }
 
 function printFindings({ stdout }: Shell, findings: readonly Finding[], json: boolean): void {

@@ -8,5 +8,5 @@ export { fault, ok, reasonOf, warning, type Diagnosis } from "../../sinks/diagno
  */
 export type Finding = { check: string } & Diagnosis;
 
-export const findingsAbout = (check: string, diagnoses: readonly Diagnosis[]): Finding[] =>
+export const about = (check: string, ...diagnoses: readonly Diagnosis[]): Finding[] =>
   diagnoses.map((diagnosis) => ({ check, ...diagnosis }));

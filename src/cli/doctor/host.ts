@@ -7,7 +7,7 @@ import { errorText } from "../../platform/error-text.ts";
 import type { ResolvedAddress } from "../../net/egress.ts";
 import { diskState } from "../../app/disk-watch.ts";
 import { formatBytes } from "../../platform/amounts.ts";
-import { findingsAbout, fault, ok, warning, type Finding } from "./finding.ts";
+import { about, fault, ok, warning, type Finding } from "./finding.ts";
 
 /** What doctor asks the machine. Tests pass a fake. */
 export interface DoctorHost {
@@ -50,10 +50,11 @@ const OLDEST_NODE = 24;
 
 export function checkNode({ nodeVersion }: Pick<DoctorHost, "nodeVersion">): Finding[] {
   const major = Number(/^v?(\d+)/.exec(nodeVersion)?.[1]);
-  if (major >= OLDEST_NODE) return findingsAbout("node", [ok(`Node ${nodeVersion}`)]);
-  return findingsAbout("node", [
+  if (major >= OLDEST_NODE) return about("node", ok(`Node ${nodeVersion}`));
+  return about(
+    "node",
     fault(`Node ${nodeVersion} is too old`, `install Node ${OLDEST_NODE} or newer, or use the image of the Dockerfile`),
-  ]);
+  );
 }
 
 /** The relay always computes in UTC; the time zone matters to other programs on the machine. */
@@ -62,9 +63,9 @@ export function checkTimeZone({ timeZone }: Pick<DoctorHost, "timeZone">, tz: st
   const isUtc = /^(Etc\/)?(UTC|GMT|Zulu|Universal|UCT)$/.test(zone);
   if (tz !== undefined && tz !== "" && isUtc && !/^:?(Etc\/)?(UTC|GMT|Zulu|Universal|UCT)(0|\+0|-0)?$/i.test(tz)) {
     const fix = "set TZ to a name of the time zone database, such as Europe/Berlin, or unset it";
-    return findingsAbout("time zone", [warning(`TZ is ${JSON.stringify(tz)}, which is no time zone`, fix)]);
+    return about("time zone", warning(`TZ is ${JSON.stringify(tz)}, which is no time zone`, fix));
   }
-  return findingsAbout("time zone", [ok(isUtc ? zone : `${zone}; the relay writes UTC anyway`)]);
+  return about("time zone", ok(isUtc ? zone : `${zone}; the relay writes UTC anyway`));
 }
 
 /** The folder of the database, or the nearest existing one above it. */
@@ -75,11 +76,12 @@ export async function checkDisk(path: string, { space }: Pick<DoctorHost, "space
     const found = `${formatBytes(free)} of ${formatBytes(total)} free where the database is (${folder})`;
     const fix = "free space, or move the database to a larger volume; webhooks are answered 503 when it is full";
     const state = diskState({ free, total });
-    return findingsAbout("disk", [state === "ok" ? ok(found) : (state === "full" ? fault : warning)(found, fix)]);
+    return about("disk", state === "ok" ? ok(found) : (state === "full" ? fault : warning)(found, fix));
   } catch (error) {
-    return findingsAbout("disk", [
+    return about(
+      "disk",
       warning(`the free space of ${folder} cannot be read: ${errorText(error)}`, "check it yourself: df -h"),
-    ]);
+    );
   }
 }
 
@@ -90,21 +92,22 @@ export async function checkVolume(
   host: Pick<DoctorHost, "device" | "isContainer">,
 ): Promise<Finding[]> {
   const onFly = Boolean(env["FLY_MACHINE_ID"] ?? env["FLY_APP_NAME"]);
-  if (!onFly && !host.isContainer()) return findingsAbout("volume", [ok("not needed: this is no container")]);
+  if (!onFly && !host.isContainer()) return about("volume", ok("not needed: this is no container"));
   const folder = nearest(dirname(resolve(path)));
   try {
     const [own, root] = await Promise.all([host.device(folder), host.device("/")]);
-    if (own !== root) return findingsAbout("volume", [ok(`the database is on a volume (${folder})`)]);
+    if (own !== root) return about("volume", ok(`the database is on a volume (${folder})`));
   } catch (error) {
-    return findingsAbout("volume", [
+    return about(
+      "volume",
       warning(`the device of ${folder} cannot be read: ${errorText(error)}`, "check yourself whether it is a volume"),
-    ]);
+    );
   }
   const found = `the database is in ${folder}, which no volume is mounted at: it is gone with the next deploy`;
   const fix = onFly
     ? 'add [mounts] source = "data", destination = "/data" to fly.toml and set DATABASE_URL=sqlite:/data/relay.db'
     : "run the container with -v relay-data:/data and DATABASE_URL=sqlite:/data/relay.db";
-  return findingsAbout("volume", [onFly ? fault(found, fix) : warning(found, fix)]);
+  return about("volume", onFly ? fault(found, fix) : warning(found, fix));
 }
 
 /** The folder itself, or the existing part of its path. */

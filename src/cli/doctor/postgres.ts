@@ -8,7 +8,7 @@ import type { Database } from "../../store/database.ts";
 import { SCHEMA_VERSION, readVersion } from "../../store/schema/migrate.ts";
 import { describeDatabase, type DatabaseSettings } from "../../store/address.ts";
 import { openDatabase } from "../../store/open.ts";
-import { findingsAbout, fault, ok, type Diagnosis, type Finding } from "./finding.ts";
+import { about, fault, ok, type Diagnosis, type Finding } from "./finding.ts";
 
 /** The oldest that schema.sql runs on. */
 const OLDEST = 150_000;
@@ -18,14 +18,14 @@ export async function checkPostgres(settings: DatabaseSettings & { kind: "postgr
   try {
     const database = await openDatabase(settings, "read");
     try {
-      return findingsAbout("database", [await lookInside(database, name)]);
+      return about("database", await lookInside(database, name));
     } finally {
       await database.close();
     }
   } catch (error) {
     const fix =
       "check host, user, password and database of DATABASE_URL, and that the server takes connections from here";
-    return findingsAbout("database", [fault(`${name} cannot be opened: ${errorText(error)}`, fix)]);
+    return about("database", fault(`${name} cannot be opened: ${errorText(error)}`, fix));
   }
 }
 

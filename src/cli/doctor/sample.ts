@@ -15,7 +15,7 @@ import { startSkyvern } from "../../stand-ins/skyvern.ts";
 import { silentLog } from "../../platform/log.ts";
 import type { Runtime } from "../../platform/runtime.ts";
 import { Secret } from "../../platform/secret.ts";
-import { findingsAbout, fault, ok, warning, type Finding } from "./finding.ts";
+import { about, fault, ok, warning, type Finding } from "./finding.ts";
 
 export interface SampleCheckDeps {
   config: Config;
@@ -43,9 +43,10 @@ export async function trySample({ config, runtime }: SampleCheckDeps): Promise<F
       await relay.stop();
     }
   } catch (error) {
-    return findingsAbout("sample", [
+    return about(
+      "sample",
       fault(`the sample did not get through: ${errorText(error)}`, "report it: this is a bug in the relay"),
-    ]);
+    );
   } finally {
     await stage.close();
   }
@@ -64,9 +65,10 @@ async function through(app: App, config: Config, runtime: Runtime, skipped: read
   const answer = await app.fetch(new Request("http://relay/webhook", { method: "POST", body, headers }));
   const said = await answer.text();
   if (answer.status !== 200) {
-    return findingsAbout("sample", [
+    return about(
+      "sample",
       fault(`the sample was answered ${answer.status}: ${said.slice(0, 200)}`, "report it: this is a bug in the relay"),
-    ]);
+    );
   }
   const runId = String(payload["run_id"]);
   // Where a route tests where a run comes from, sinks are chosen by this.
@@ -144,14 +146,15 @@ const post = async (app: App, path: string, body?: unknown): Promise<Response> =
 export const noSinks = (config: Pick<Config, "sinks">): Finding[] =>
   config.sinks.length > 0
     ? []
-    : findingsAbout("sinks", [
+    : about(
+        "sinks",
         warning(
           "no sink is configured: results are stored, and nothing is delivered",
           `set ${firstWays()
             .map((names) => names.join(" and "))
             .join(", or ")}, or sinks in relay.yaml`,
         ),
-      ]);
+      );
 
 /** Stand-ins for Skyvern and for every configured sink kind, with a configuration that leads to them. */
 async function setStage(config: Config) {

@@ -4,7 +4,7 @@ import type { HttpClient, Outbound } from "../../net/http-client.ts";
 import type { Runtime } from "../../platform/runtime.ts";
 import { createSkyvernClient } from "../../skyvern/client.ts";
 import type { SkyvernFault } from "../../skyvern/api-call.ts";
-import { findingsAbout, fault, ok, warning, type Diagnosis, type Finding } from "./finding.ts";
+import { about, fault, ok, warning, type Diagnosis, type Finding } from "./finding.ts";
 
 export interface SkyvernCheckDeps {
   config: Pick<Config, "keys" | "baseUrl">;
@@ -29,7 +29,7 @@ export async function checkSkyvern(deps: SkyvernCheckDeps): Promise<Finding[]> {
   for (const { name, client: own } of client.with({ tries: 1 }).perKey()) {
     const key = keys.find((one) => one.name === name);
     if (!key) continue;
-    looked.push(...findingsAbout(`key ${name}`, checkClaims(key, runtime.now())));
+    looked.push(...about(`key ${name}`, ...checkClaims(key, runtime.now())));
     // A wrong address fails for every key, so it is tried and reported once.
     if (broken !== null) continue;
     const answer = await own.listRuns({ page: 1, pageSize: 1 }, signal);
@@ -37,8 +37,8 @@ export async function checkSkyvern(deps: SkyvernCheckDeps): Promise<Finding[]> {
     else if (answer.fault.kind === "forbidden") looked.push({ check: `key ${name}`, ...forbidden(answer.fault) });
     else broken = answer.fault;
   }
-  const address = broken === null ? [] : findingsAbout("base URL", [addressFault(broken, deps, clock.redirectedTo())]);
-  return [...address, ...plain(deps), ...looked, ...findingsAbout("clock", clock.found())];
+  const address = broken === null ? [] : about("base URL", addressFault(broken, deps, clock.redirectedTo()));
+  return [...address, ...plain(deps), ...looked, ...about("clock", ...clock.found())];
 }
 
 const ofWhom = ({ organization }: Config["keys"][number]): string => (organization === null ? "" : `: ${organization}`);
@@ -112,7 +112,7 @@ function plain({ config: { baseUrl }, addressKey }: SkyvernCheckDeps): Finding[]
   )
     return [];
   const found = `the API key goes to ${baseUrl} unencrypted`;
-  return findingsAbout("base URL", [warning(found, `use https:// in ${addressKey}`)]);
+  return about("base URL", warning(found, `use https:// in ${addressKey}`));
 }
 
 /** Slack searches and S3 signatures depend on this machine's clock; both tolerate a few minutes. */

@@ -5,7 +5,7 @@ import type { Runtime } from "../../platform/runtime.ts";
 import { createAddresses } from "../../receive/own-addresses.ts";
 import { createSkyvernClient } from "../../skyvern/client.ts";
 import { plural } from "../../platform/amounts.ts";
-import { findingsAbout, ok, warning, type Finding } from "./finding.ts";
+import { about, ok, warning, type Finding } from "./finding.ts";
 
 export interface WorkflowCheckDeps {
   config: Pick<Config, "keys" | "baseUrl" | "publicUrl" | "reconcile">;
@@ -40,5 +40,5 @@ export async function checkWorkflows({ config, outbound, runtime, signal }: Work
   const found = `of ${plural(all.length, "workflow")}, webhooks of ${here.length} lead here, ${elsewhere.length} elsewhere${others}, ${nowhere} nowhere`;
   const isEnough = here.length > 0 || config.reconcile?.scope === "all";
   const fix = `skyvern-relay register sets ${publicUrl}/webhook as the webhook of workflows; or use it as webhook_url of each run, or skyvern.reconcile.scope: all`;
-  return findingsAbout("workflows", [isEnough ? ok(found) : warning(found, fix)]);
+  return about("workflows", isEnough ? ok(found) : warning(found, fix));
 }

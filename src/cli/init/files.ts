@@ -1,6 +1,6 @@
 /** The files that `init` writes: `.env`, readable only by its owner, and `relay.yaml`. Each is complete or absent. */
 import { randomUUID } from "node:crypto";
-import { closeSync, existsSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeSync } from "node:fs";
+import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { parseEnv } from "node:util";
 import { writeRemedy } from "../write-remedy.ts";
@@ -58,13 +58,7 @@ export function writeFiles(files: readonly NewFile[]): void {
     for (const { path, text, mode } of files) {
       const from = `${path}.${randomUUID()}`;
       ready.push({ from, to: path });
-      const descriptor = openSync(from, "wx", mode);
-      try {
-        writeSync(descriptor, text);
-        fsyncSync(descriptor);
-      } finally {
-        closeSync(descriptor);
-      }
+      writeFileSync(from, text, { flag: "wx", mode, flush: true });
     }
     for (const { from, to } of ready) renameSync(from, to);
   } catch (error) {

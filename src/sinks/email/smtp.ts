@@ -77,41 +77,22 @@ export function smtpServer(text: string): SmtpServer {
 }
 
 /** Sends one message. Never rejects; ends at once when the signal aborts. */
-export function sendMail(server: SmtpServer, message: RawMessage, signal: AbortSignal): Promise<SmtpResult> {
-  return new Promise((resolve) => {
-    let handedOver = false;
-    const text = Readable.from([message.bytes], { objectMode: false }).once("end", () => (handedOver = true));
-    const connection = new SMTPConnection(server.options);
-    // The connection notes its recipients' answers in the envelope: an error tells them only when all were refused.
-    const envelope: SMTPEnvelope & { accepted?: string[]; rejectedErrors?: NodemailerError[] } = {
-      ...message.envelope,
-    };
-    const finish = (result: SmtpResult) => {
-      signal.removeEventListener("abort", onAbort);
-      text.destroy();
-      if (result.kind === "accepted") connection.quit();
-      else connection.close();
-      resolve(result);
-    };
-    const fail = (error: NodemailerError, aborted = false) => {
-      // A server that refuses the sender refuses every recipient, too.
-      const isOfRecipients = error.rejectedErrors !== undefined || (envelope.accepted ?? []).length > 0;
-      const refused = isOfRecipients ? (envelope.rejectedErrors ?? []) : [];
-      finish({ kind: "failed", error, handedOver, aborted, refused });
-    };
-    const onAbort = () => fail(new Error("aborted"), true);
-
-    if (signal.aborted) return onAbort();
-    signal.addEventListener("abort", onAbort, { once: true });
-    connection.on("error", fail);
-    connection.connect((error) => {
-      if (error) return fail(error);
-      logIn(connection, server.login, (error) => {
-        if (error) return fail(error);
-        connection.send(envelope, text, (error, info) => (error ? fail(error) : finish({ kind: "accepted", info })));
-      });
-    });
-  });
+export async function sendMail(server: SmtpServer, message: RawMessage, signal: AbortSignal): Promise<SmtpResult> {
+  let handedOver = false;
+  const text = Readable.from([message.bytes], { objectMode: false }).once("end", () => (handedOver = true));
+  // The connection notes its recipients' answers in the envelope: an error tells them only when all were refused.
+  const envelope: SMTPEnvelope & { accepted?: string[]; rejectedErrors?: NodemailerError[] } = { ...message.envelope };
+  const failed = (error: NodemailerError | null): SmtpResult => {
+    // A server that refuses the sender refuses every recipient, too.
+    const isOfRecipients = error?.rejectedErrors !== undefined || (envelope.accepted ?? []).length > 0;
+    const refused = isOfRecipients ? (envelope.rejectedErrors ?? []) : [];
+    return { kind: "failed", error: error ?? new Error("aborted"), handedOver, aborted: error === null, refused };
+  };
+  const result = await converse<SmtpResult>(server, signal, failed, (connection, done, fail) =>
+    connection.send(envelope, text, (error, info) => (error ? fail(error) : done({ kind: "accepted", info }))),
+  );
+  text.destroy();
+  return result;
 }
 
 /** Connects, sets up TLS, logs in and quits. Resolves with the fault, or with how the connection was secured. */
@@ -119,26 +100,40 @@ export function tryConnection(
   server: SmtpServer,
   signal: AbortSignal,
 ): Promise<{ error: NodemailerError } | { error: null; secure: boolean; offersLogin: boolean }> {
+  const failed = (error: NodemailerError | null) => ({
+    error: error ?? Object.assign(new Error("no answer in time"), { code: "ETIMEDOUT" }),
+  });
+  return converse<Awaited<ReturnType<typeof tryConnection>>>(server, signal, failed, (connection, done) =>
+    done({ error: null, secure: connection.secure, offersLogin: connection.allowsAuth }),
+  );
+}
+
+/** Connects and logs in, for `use` to go on. `failed` is called with null as soon as the signal aborts. */
+function converse<T>(
+  server: SmtpServer,
+  signal: AbortSignal,
+  failed: (error: NodemailerError | null) => T,
+  use: (connection: SMTPConnection, done: (result: T) => void, fail: (error: NodemailerError) => void) => void,
+): Promise<T> {
   return new Promise((resolve) => {
     const connection = new SMTPConnection(server.options);
-    const fail = (error: NodemailerError) => {
+    const fail = (error: NodemailerError | null) => {
       signal.removeEventListener("abort", onAbort);
       connection.close();
-      resolve({ error });
+      resolve(failed(error));
     };
-    const onAbort = () => fail(Object.assign(new Error("no answer in time"), { code: "ETIMEDOUT" }));
+    const done = (result: T) => {
+      signal.removeEventListener("abort", onAbort);
+      connection.quit();
+      resolve(result);
+    };
+    const onAbort = () => fail(null);
     if (signal.aborted) return onAbort();
     signal.addEventListener("abort", onAbort, { once: true });
     connection.on("error", fail);
     connection.connect((error) => {
       if (error) return fail(error);
-      const { secure, allowsAuth: offersLogin } = connection;
-      logIn(connection, server.login, (error) => {
-        if (error) return fail(error);
-        signal.removeEventListener("abort", onAbort);
-        connection.quit();
-        resolve({ error: null, secure, offersLogin });
-      });
+      logIn(connection, server.login, (error) => (error ? fail(error) : use(connection, done, fail)));
     });
   });
 }

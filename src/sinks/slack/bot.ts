@@ -14,7 +14,7 @@ import { captionOf } from "../attachments.ts";
 import type { Job, Sink, SinkDeps } from "../sink.ts";
 import { shareAttempts } from "./attempts.ts";
 import { callerFor, type SlackAnswer, type ApiOptions, type SlackCall } from "./api.ts";
-import { findChannelId, readCursor, isChannelId, MAX_PAGES, objects } from "./channel.ts";
+import { findChannelId, isChannelId, objects, pages } from "./channel.ts";
 import { renderMessage, renderPlainMessage, renderReply, type SlackMessage } from "./blocks.ts";
 import { findMeaning, toOutcome, type SlackFailure } from "./error-codes.ts";
 import {
@@ -271,14 +271,7 @@ async function find(
 ): Promise<FoundPost> {
   const self = await identify(attempt);
   if ("kind" in self) return { kind: "failure", failure: self, method: "auth.test" };
-  let cursor = "";
-  for (let page = 0; page < MAX_PAGES; page++) {
-    const answer = await attempt.call(method, {
-      ...where,
-      limit: PAGE,
-      include_all_metadata: true,
-      ...(cursor && { cursor }),
-    });
+  for await (const answer of pages(attempt.call, method, { ...where, limit: PAGE, include_all_metadata: true })) {
     if (!answer.ok) {
       if (!isRefusal(answer.failure, UNREADABLE)) return { kind: "failure", failure: answer.failure, method };
       warnOnce(
@@ -290,8 +283,6 @@ async function find(
     }
     const found = messageOfDelivery(answer.data["messages"], attempt.job.deliveryId, self);
     if (found) return { ...found, kind: "found", place: { channel: where.channel, ts: found.ts } };
-    cursor = readCursor(answer.data);
-    if (cursor === "") break;
   }
   return { kind: "nothing" };
 }

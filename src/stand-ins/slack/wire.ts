@@ -1,17 +1,10 @@
 /** Reads calls and writes answers in Slack's form. */
-import type { IncomingMessage } from "node:http";
 import type { SlackBlock, SlackStandInAnswer } from "./model.ts";
 
 export interface Reply {
   status: number;
   headers: Record<string, string>;
   body: string;
-}
-
-export async function readBody(request: IncomingMessage): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of request) chunks.push(chunk as Buffer);
-  return Buffer.concat(chunks);
 }
 
 /** Arguments as Slack reads them: a form, JSON, or the query. `readable` is false for a body that is not JSON. */

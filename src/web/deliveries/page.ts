@@ -16,7 +16,7 @@ import {
   type Part,
 } from "../markup.ts";
 import { toHref, toggled, type DeliveryFilterName, type QueryFault, type Query } from "../query.ts";
-import { chip, faultList, instantField, liveHead, newItems, pager } from "../list-parts.ts";
+import { chip, emptyCard, faultList, instantField, listTable, liveHead, newItems, pager } from "../list-parts.ts";
 import type { Session } from "../login/session.ts";
 import { plural } from "../../platform/amounts.ts";
 import { block, line } from "../text.ts";
@@ -88,16 +88,9 @@ function timeForm({ values }: Query<DeliveryFilterName>): Html {
 }
 
 const nothing = (isDead: boolean): Html =>
-  html`<section class="card empty">
-    <h2>${isDead ? "No dead deliveries" : "No delivery fits"}</h2>
-    <p>
-      ${
-        isDead
-          ? "Everything that was queued was delivered, or is still being tried."
-          : "No delivery fits these filters."
-      }
-    </p>
-  </section>`;
+  isDead
+    ? emptyCard("No dead deliveries", "Everything that was queued was delivered, or is still being tried.")
+    : emptyCard("No delivery fits", "No delivery fits these filters.");
 
 function chips({ query, sinks }: DeliveriesView): Html {
   const filter = (name: DeliveryFilterName, value: string, label: Part, tone?: string) => {
@@ -114,24 +107,12 @@ function chips({ query, sinks }: DeliveriesView): Html {
 }
 
 const table = (view: DeliveriesView): Html =>
-  html`<table class="list deliveries" role="table">
-    <caption class="said">
-      Deliveries, newest first
-    </caption>
-    <thead>
-      <tr role="row">
-        <th scope="col">State</th>
-        <th scope="col">Run</th>
-        <th scope="col">Sink</th>
-        <th scope="col">Attempts</th>
-        <th scope="col">Queued</th>
-        <th scope="col"><span class="said">Act</span></th>
-      </tr>
-    </thead>
-    <tbody role="rowgroup">
-      ${view.rows.map((delivery) => row(delivery, view))}
-    </tbody>
-  </table>`;
+  listTable(
+    "deliveries",
+    "Deliveries, newest first",
+    [["State"], ["Run"], ["Sink"], ["Attempts"], ["Queued"], [html`<span class="said">Act</span>`]],
+    view.rows.map((delivery) => row(delivery, view)),
+  );
 
 function row(delivery: Delivery, { session, sinks, circuits, query }: DeliveriesView): Html {
   const { run_id: runId, sink } = delivery;

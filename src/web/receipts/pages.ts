@@ -1,5 +1,6 @@
 /** The list of unrecognized bodies, and the bytes of any receipt. */
 import { html } from "hono/html";
+import { emptyCard, listTable } from "../list-parts.ts";
 import type { Receipt } from "../../store/contract/receipts.ts";
 import { badge, runPath, time, type Html, type Part } from "../markup.ts";
 import { fact, pre } from "../output.ts";
@@ -20,26 +21,13 @@ export function unrecognizedPage(receipts: readonly Receipt[]): Part {
       </p>
     </div>`,
     receipts.length === 0
-      ? html`<section class="card empty">
-          <h2>Nothing here</h2>
-          <p>The relay recognized every webhook that it received.</p>
-        </section>`
-      : html`<table class="list unrecognized" role="table">
-          <caption class="said">
-            Unrecognized webhooks, newest first
-          </caption>
-          <thead>
-            <tr role="row">
-              <th scope="col">Receipt</th>
-              <th scope="col">Key</th>
-              <th scope="col">Size</th>
-              <th scope="col" class="right">Received</th>
-            </tr>
-          </thead>
-          <tbody role="rowgroup">
-            ${receipts.map(row)}
-          </tbody>
-        </table>`,
+      ? emptyCard("Nothing here", "The relay recognized every webhook that it received.")
+      : listTable(
+          "unrecognized",
+          "Unrecognized webhooks, newest first",
+          [["Receipt"], ["Key"], ["Size"], ["Received", "right"]],
+          receipts.map(row),
+        ),
     receipts.length < MAX_ROWS
       ? ""
       : html`<p class="soft">

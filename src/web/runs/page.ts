@@ -1,6 +1,6 @@
 /** The list of runs. */
 import { html } from "hono/html";
-import { chip, faultList, instantField, liveHead, newItems, pager } from "../list-parts.ts";
+import { chip, faultList, instantField, listTable, liveHead, newItems, pager } from "../list-parts.ts";
 import { typeName } from "../../domain/block.ts";
 import { DELIVERY_STATES, TERMINAL_STATUSES } from "../../domain/run.ts";
 import { duration } from "../../sinks/content.ts";
@@ -182,24 +182,12 @@ const select = (name: string, options: [value: string, label: string][], chosen:
   </select>`;
 
 const table = (rows: readonly RunListItem[]): Html =>
-  html`<table class="list runs" role="table">
-    <caption class="said">
-      Runs, newest first
-    </caption>
-    <thead>
-      <tr role="row">
-        <th scope="col">Status</th>
-        <th scope="col">Run</th>
-        <th scope="col">Type</th>
-        <th scope="col" class="right">Duration</th>
-        <th scope="col">Delivered to</th>
-        <th scope="col" class="right">Received</th>
-      </tr>
-    </thead>
-    <tbody role="rowgroup">
-      ${rows.map(row)}
-    </tbody>
-  </table>`;
+  listTable(
+    "runs",
+    "Runs, newest first",
+    [["Status"], ["Run"], ["Type"], ["Duration", "right"], ["Delivered to"], ["Received", "right"]],
+    rows.map(row),
+  );
 
 function row(run: RunListItem): Html {
   const { run_id: runId, status, reason, duration_ms: took, received_at } = run;

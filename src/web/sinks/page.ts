@@ -1,6 +1,6 @@
 /** The state of each sink, and its actions. */
 import { html } from "hono/html";
-import { liveHead } from "../list-parts.ts";
+import { emptyCard, liveHead } from "../list-parts.ts";
 import { DELIVERY_STATES, type Delivery } from "../../domain/run.ts";
 import type { SinkHealth } from "../../history/sink-health.ts";
 import { duration } from "../../sinks/content.ts";
@@ -54,13 +54,11 @@ export function sinksPage(view: SinksView): Part {
     tested === null ? "" : testSaid(tested),
     liveHead("Sinks"),
     sinks.length === 0
-      ? html`<section class="card empty">
-          <h2>No sink is configured</h2>
-          <p>
-            Runs are only stored. Set ${firstWays().map((names) => [variables(names), ", or "])}name sinks in
-            <code>relay.yaml</code>; then restart the relay.
-          </p>
-        </section>`
+      ? emptyCard(
+          "No sink is configured",
+          html`Runs are only stored. Set ${firstWays().map((names) => [variables(names), ", or "])}name sinks in
+            <code>relay.yaml</code>; then restart the relay.`,
+        )
       : html`<div class="sinks" ${follow({ id: "sinks", address: "/sinks", event })}>
           ${sinks.map((sink) => sinkCard(sink, view))}
         </div>`,
