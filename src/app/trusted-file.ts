@@ -47,7 +47,9 @@ const exists = (path: string): boolean => statOf(path) !== null;
 function decodeUtf8(path: string, bytes: Buffer): string {
   // UTF-16 without a byte order mark is valid UTF-8, of which every other character is a NUL.
   if (isUtf8(bytes) && !bytes.includes(0)) return bytes.toString("utf8").replace(/^\uFEFF/, "");
-  const end = isUtf8(bytes) ? bytes.indexOf(0) : lengthOfUtf8(bytes);
+  // What is not UTF-8 comes back from its text as other bytes.
+  const again = Buffer.from(bytes.toString("utf8"));
+  const end = isUtf8(bytes) ? bytes.indexOf(0) : again.findIndex((byte, i) => byte !== bytes[i]);
   const before = bytes.subarray(0, end).toString("utf8");
   const line = before.split("\n").length;
   const column = before.length - before.lastIndexOf("\n");
@@ -59,24 +61,6 @@ function decodeUtf8(path: string, bytes: Buffer): string {
 /** As UTF-32 is; in UTF-16 at most every other byte is a NUL. */
 const isMostlyNul = (bytes: Buffer): boolean =>
   bytes.reduce((nuls, byte) => nuls + (byte === 0 ? 1 : 0), 0) > bytes.length / 2;
-
-/** How many of the bytes are whole characters of UTF-8, up to the first byte that is not. */
-function lengthOfUtf8(bytes: Buffer): number {
-  let [good, bad] = [0, bytes.length];
-  while (bad - good > 1) {
-    const middle = Math.floor((good + bad) / 2);
-    // A character that is cut at the end is no fault of what comes before it.
-    if (isUtf8(bytes.subarray(0, wholeEnd(bytes, middle)))) good = middle;
-    else bad = middle;
-  }
-  return wholeEnd(bytes, good);
-}
-
-function wholeEnd(bytes: Buffer, end: number): number {
-  let start = end;
-  while (start > 0 && end - start < 3 && ((bytes[start] ?? 0) & 0xc0) === 0x80) start -= 1;
-  return start;
-}
 
 /** The text of a file. Throws like `readFileSync`, and with a `code` that says so when other users can write it. */
 export function readTrustedFile(path: string): string {

@@ -22,77 +22,53 @@ import type { Decision } from "../store/contract/receipts.ts";
 /** The part of a decision that settling makes; the note says why, when the verdict alone does not. */
 export type Settled = Pick<Decision, "verdict" | "state" | "note">;
 
-const FIELDS = [
+/** What a run is, whichever run attempt says it. */
+const LASTING = [
   "run_type",
   "kind",
-  "status",
   "organization_id",
   "channel",
   "title",
   "prompt",
   "url",
-  "summary",
   "app_url",
   "workflow.run_id",
   "workflow.permanent_id",
   "workflow.id",
   "workflow.title",
-  "output",
   "parameters",
+  "parent",
+  "trigger",
+  "schedule",
+  "tags",
+  "retried_from",
+  "retried_by",
+  "labels",
+  "attempts",
+  "created_at",
+  "started_at",
+] as const satisfies (keyof Run | `workflow.${keyof Workflow}`)[];
+/** What one attempt came to: of a later one nothing is filled in from an earlier one. */
+const OF_ATTEMPT = [
+  "status",
+  "summary",
+  "output",
   "files",
   "recording",
   "screenshots",
   "step_count",
-  "parent",
-  "trigger",
-  "schedule",
-  "tags",
-  "retried_from",
-  "retried_by",
   "children",
   "credits",
   "ai_fallback",
-  "labels",
   "attempt",
-  "attempts",
   "next_attempt_at",
-  "created_at",
   "queued_at",
-  "started_at",
   "finished_at",
   "modified_at",
-] as const satisfies (keyof Run | `workflow.${keyof Workflow}`)[];
+] as const satisfies (keyof Run)[];
+const FIELDS = [...LASTING, ...OF_ATTEMPT];
 type RunField = (typeof FIELDS)[number];
-
-/**
- * What a run is, whichever run attempt says it. All else is what one attempt came to: of a later one nothing is filled
- * in from an earlier one.
- */
-const LASTING: ReadonlySet<RunField> = new Set<RunField>([
-  "run_type",
-  "kind",
-  "organization_id",
-  "channel",
-  "title",
-  "prompt",
-  "url",
-  "app_url",
-  "workflow.run_id",
-  "workflow.permanent_id",
-  "workflow.id",
-  "workflow.title",
-  "parameters",
-  "parent",
-  "trigger",
-  "schedule",
-  "tags",
-  "retried_from",
-  "retried_by",
-  "labels",
-  "attempts",
-  "created_at",
-  "started_at",
-]);
+const OF_RUN: ReadonlySet<RunField> = new Set(LASTING);
 
 /** `arrived` is what one receipt says, as {@link toState} makes it. */
 export function settle(known: RunState | null, arrived: RunState): Settled {
@@ -236,7 +212,7 @@ function merge(known: RunState, arrived: RunState): RunState {
 
 /** The value of one field: a present value beats a missing one, and the later beats the earlier (`pickLater`). */
 function pick(field: RunField, known: RunState, arrived: RunState): Dated {
-  if (!LASTING.has(field) && known.run.attempt !== arrived.run.attempt) {
+  if (!OF_RUN.has(field) && known.run.attempt !== arrived.run.attempt) {
     const { run, clock, clocks } = known.run.attempt > arrived.run.attempt ? known : arrived;
     return { value: read(run, field), clock: clocks[field] ?? clock };
   }

@@ -179,49 +179,53 @@ export function watch({ registry }: Metrics, app: () => Gauges, now: () => numbe
 
 function watchStored(registry: Registry, app: () => Gauges, now: () => number): void {
   const values = readOnce(() => app().stored());
-  const gauge = (name: string, help: string, rows: (values: Stored) => [sink: string, value: number][]) =>
+  const gauge = <Label extends string>(
+    name: string,
+    help: string,
+    labelNames: readonly Label[],
+    rows: (values: Stored) => [labels: Record<Label, string>, value: number][],
+  ) =>
     new Gauge({
       name,
       help,
-      labelNames: ["sink"] as const,
+      labelNames: [...labelNames],
       registers: [registry],
       async collect() {
         const stored = await values();
         this.reset();
-        if (stored === null) return;
-        const all = rows(stored);
-        for (const sink of app().sinks) this.set({ sink }, 0);
-        for (const [sink, value] of all) this.set({ sink }, value);
+        if (stored !== null) for (const [labels, value] of rows(stored)) this.set(labels, value);
       },
     });
-  gauge("skyvern_relay_backlog", "Pending and sending deliveries, by sink.", ({ backlog }) =>
-    backlog.map(({ sink, size }) => [sink, size]),
+  /** Every sink has a value. */
+  const bySink = (found: [sink: string, value: number][]): [{ sink: string }, number][] => [
+    ...app().sinks.map((sink): [{ sink: string }, number] => [{ sink }, 0]),
+    ...found.map(([sink, value]): [{ sink: string }, number] => [{ sink }, value]),
+  ];
+  gauge("skyvern_relay_backlog", "Pending and sending deliveries, by sink.", ["sink"], ({ backlog }) =>
+    bySink(backlog.map(({ sink, size }) => [sink, size])),
   );
   gauge(
     "skyvern_relay_oldest_undelivered_seconds",
     "Age of the oldest pending or sending delivery, by sink; 0 when there is none.",
-    ({ backlog }) => backlog.map(({ sink, oldest }) => [sink, Math.max(0, now() - oldest) / 1000]),
+    ["sink"],
+    ({ backlog }) => bySink(backlog.map(({ sink, oldest }) => [sink, Math.max(0, now() - oldest) / 1000])),
   );
   gauge(
     "skyvern_relay_dead_deliveries",
     "Dead deliveries, by sink, until they are delivered again or pruned.",
-    ({ dead }) => dead.map(({ sink, count }) => [sink, count]),
+    ["sink"],
+    ({ dead }) => bySink(dead.map(({ sink, count }) => [sink, count])),
   );
-  new Gauge({
-    name: "skyvern_relay_circuit_state",
-    help: "1 for the state a sink's circuit is in: closed, open (it fails), stopped (it asked for no more messages).",
-    labelNames: ["sink", "state"] as const,
-    registers: [registry],
-    async collect() {
-      const stored = await values();
-      this.reset();
-      if (stored === null) return;
-      for (const sink of app().sinks) {
-        const is = stored.circuits.get(sink)?.state ?? "closed";
-        for (const state of ["closed", "open", "stopped"]) this.set({ sink, state }, state === is ? 1 : 0);
-      }
-    },
-  });
+  gauge(
+    "skyvern_relay_circuit_state",
+    "1 for the state a sink's circuit is in: closed, open (it fails), stopped (it asked for no more messages).",
+    ["sink", "state"],
+    ({ circuits }) =>
+      app().sinks.flatMap((sink) => {
+        const is = circuits.get(sink)?.state ?? "closed";
+        return ["closed", "open", "stopped"].map((state) => [{ sink, state }, state === is ? 1 : 0]);
+      }),
+  );
   single(
     registry,
     "skyvern_relay_unrecognized_receipts",
