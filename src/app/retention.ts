@@ -1,16 +1,7 @@
 /** Removes what retention says is due, in small steps with pauses, so that receiving never waits for it. */
+import type { Config } from "../config/config.ts";
 import type { PruneStep, Pruned, RetentionStore } from "../store/contract/retention.ts";
 import type { UpkeepStore } from "../store/contract/upkeep.ts";
-
-/** Null keeps everything for ever. */
-export interface RetentionSettings {
-  /** For runs with everything that belongs to them. */
-  runsMs: number | null;
-  /** For received bytes. */
-  rawMs: number | null;
-  /** Ids of runs that stay at any age. */
-  hold: readonly string[];
-}
 
 /** How many of each kind were removed. */
 export interface Removed {
@@ -26,7 +17,7 @@ export interface Removed {
 
 export interface RetentionDeps {
   store: RetentionStore & Pick<UpkeepStore, "shrink" | "emptyLog">;
-  settings: RetentionSettings;
+  settings: Config["retention"];
   now(): number;
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }

@@ -61,8 +61,8 @@ export interface Config {
   linkLifeMs: number;
   /** Null: nothing is archived. */
   archive: ArchiveSettings | null;
-  /** Null: for ever. */
-  retention: { runsMs: number | null; rawMs: number | null; hold: string[] };
+  /** For runs with everything that belongs to them, and for received bytes; null: for ever. `hold`: runs that stay. */
+  retention: { runsMs: number | null; rawMs: number | null; hold: readonly string[] };
   /** Null: no heartbeat. */
   heartbeat: { url: Secret; everyMs: number } | null;
   /** The sinks that get the relay's alerts. */

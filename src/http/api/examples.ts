@@ -1,4 +1,5 @@
 /** An example run with everything that belongs to it, for the API's document. */
+import { emptyReport } from "../../domain/report.ts";
 
 const RUN_ID = "tsk_v2_565346328529285494";
 const link = (key: string): string =>
@@ -15,16 +16,10 @@ const artifacts = [
 ];
 
 export const RUN = {
-  run_id: RUN_ID,
+  ...emptyReport(RUN_ID, "completed", "2026-01-20T11:58:29.276Z"),
   run_type: "task_v2",
-  kind: "task",
-  status: "completed",
-  reported_status: "completed",
-  revision: 1,
-  source: "webhook",
   organization_id: "o_512846093377601280",
   channel: "invoices",
-  title: null,
   prompt: "Download the invoice of January",
   url: "https://portal.example.com/",
   summary: "I opened the portal and downloaded one invoice.",
@@ -36,8 +31,6 @@ export const RUN = {
     title: null,
   },
   output: { invoice: "INV-2026-0042", total: 88.35 },
-  failure: null,
-  parameters: null,
   files: [
     {
       name: "INV-2026-0042.pdf",
@@ -48,22 +41,8 @@ export const RUN = {
     },
   ],
   artifacts,
-  artifacts_status: "complete",
-  blocks: [],
-  blocks_omitted: 0,
   recording_url: link("a_565346358594056580"),
-  screenshot_urls: [],
   step_count: 4,
-  related: { retried_from: null, retried_by: null, parent: null, children: [], schedule: null, group: null },
-  trigger: null,
-  tags: [],
-  credits: null,
-  ai_fallback: null,
-  labels: {},
-  attempt: 1,
-  attempts: [],
-  next_attempt_at: null,
-  created_at: "2026-01-20T11:58:29.276Z",
   queued_at: "2026-01-20T11:58:29.483Z",
   started_at: "2026-01-20T11:58:31.257Z",
   finished_at: "2026-01-20T12:00:30.900Z",
