@@ -3,10 +3,10 @@
  * decided of its run.
  */
 import { hash } from "node:crypto";
-import type { Organization, Run, Source } from "../domain/run.ts";
+import type { Organization, Run } from "../domain/run.ts";
 import { match } from "../domain/routing.ts";
 import type { Log } from "../platform/log.ts";
-import { normalize } from "../skyvern/normalize.ts";
+import { normalize, type ReceiptOrigin } from "../skyvern/normalize.ts";
 import { discard } from "../platform/memory/discard.ts";
 import { maskBody, parsePayload, type MaskedBody } from "../skyvern/payload.ts";
 import { createRedact, type Redact } from "../skyvern/redact.ts";
@@ -51,14 +51,9 @@ export type WithoutReceipt =
   | { kind: "test"; runId: string; sinks: string[] };
 
 /** An answer of Skyvern's API, which writes numbers differently from a webhook (`webhook-numbers.ts`). */
-export interface ApiRun {
+export interface ApiRun extends Omit<ReceiptOrigin, "labels"> {
   /** JSON. */
   text: string;
-  source: Source;
-  /** The organization of the key that asked. */
-  organization: Organization;
-  channel: string | null;
-  receivedAt: number;
   /** The time under which lists show the run. */
   listedAt: number;
   /** False stores and settles the run without any delivery; pending deliveries stay as they are. */
@@ -82,15 +77,10 @@ export interface RelationsAnswer {
 }
 
 /** A receipt that was not settled, with its bytes. `shownTo`: the organizations Skyvern named as the run's. */
-export interface UnsettledReceipt {
+export interface UnsettledReceipt extends ReceiptOrigin {
   receiptId: string;
   body: Uint8Array;
-  receivedAt: number;
-  source: Source;
-  organization: Organization;
   shownTo?: readonly Organization[];
-  channel: string | null;
-  labels: Run["labels"];
   now: number;
 }
 

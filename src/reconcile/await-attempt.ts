@@ -3,23 +3,17 @@
  * at the end, or loses it, nothing else reports the progress. The pauses grow; a run whose retry never started is
  * delivered a day later.
  */
+import type { DetailsDeps } from "./details.ts";
 import { attemptDueAt, ATTEMPT_GRACE_MS, nextAttemptBy } from "../domain/follow-up-plan.ts";
 import { isFinal, RETRYING, type Organization, type Run } from "../domain/run.ts";
 import type { Log } from "../platform/log.ts";
-import type { Runtime } from "../platform/runtime.ts";
 import { DAY_MS, HOUR_MS, MINUTE_MS } from "../platform/time.ts";
 import type { Intake } from "../receive/intake.ts";
-import type { SkyvernClient } from "../skyvern/client.ts";
 import { reportedRun } from "../skyvern/normalize.ts";
-import type { Ingest } from "./ingest.ts";
 
-export interface AwaitAttemptDeps {
+export interface AwaitAttemptDeps extends Omit<DetailsDeps, "intake"> {
   intake: Pick<Intake, "giveUpOnRetry">;
-  client: SkyvernClient;
-  ingest: Ingest;
-  runtime: Pick<Runtime, "now">;
   log: Log;
-  nudge(): void;
 }
 
 interface Awaited {

@@ -6,22 +6,18 @@ import { retry } from "../platform/retry.ts";
 import { maySpeakFor } from "../domain/ownership.ts";
 import { isFinal, isTerminal, TERMINAL_STATUSES } from "../domain/run.ts";
 import type { Runtime } from "../platform/runtime.ts";
-import type { KeyClient, SkyvernRunRow, SkyvernClient } from "../skyvern/client.ts";
+import type { KeyClient, SkyvernRunRow } from "../skyvern/client.ts";
 import { mayPass, type SkyvernFault, type SkyvernResult } from "../skyvern/api-call.ts";
 import { StorageFault } from "../store/contract/faults.ts";
 import type { ReconcileStore } from "../store/contract/reconcile.ts";
-import type { Addresses } from "../receive/own-addresses.ts";
 import { webhookUrlOf, type Ingest } from "./ingest.ts";
 import { listRuns } from "./list-runs.ts";
-import { byOrganization, takeListed } from "./reconcile.ts";
+import { byOrganization, takeListed, type ReconcileDeps } from "./reconcile.ts";
 
-export interface BackfillDeps {
-  client: SkyvernClient;
+export interface BackfillDeps extends Pick<ReconcileDeps, "client" | "addresses" | "scope"> {
   store: Pick<ReconcileStore, "outcomes" | "recordListedRuns">;
   /** Null only counts and writes nothing. */
   ingest: Ingest | null;
-  addresses: Addresses;
-  scope: "mine" | "all";
   runtime: Pick<Runtime, "now" | "sleep">;
   signal: AbortSignal;
   progress(progress: Progress): void;
@@ -140,7 +136,7 @@ const INTERRUPTED: SkyvernFault = { kind: "unavailable", status: null, reason: "
 
 const endOf = ({ finished_at, created_at }: SkyvernRunRow): number => finished_at ?? created_at ?? 0;
 
-function list(deps: BackfillDeps, { since, workflow }: BackfillQuery, client: SkyvernClient) {
+function list(deps: BackfillDeps, { since, workflow }: BackfillQuery, client: ReconcileDeps["client"]) {
   let seen = 0;
   return listRuns(
     async (query) => {

@@ -3,21 +3,16 @@
  * can know. From a body whose signature does not fit only the run id is taken; Skyvern's own answer about that run is
  * ingested.
  */
+import type { ReconcileDeps } from "./reconcile.ts";
 import { createRateLimit, remember, toNetwork } from "../platform/rate-limit.ts";
 import type { Runtime } from "../platform/runtime.ts";
-import type { SkyvernClient } from "../skyvern/client.ts";
-import type { Addresses } from "../receive/own-addresses.ts";
 import type { Confirm } from "../receive/receive.ts";
 import { readClaimedRunId } from "./claimed-run.ts";
-import { webhookUrlOf, type Ingest } from "./ingest.ts";
+import { webhookUrlOf } from "./ingest.ts";
 import { askEachKey } from "./owners.ts";
 import { withDeadline } from "../platform/abortable.ts";
 
-export interface ConfirmDeps {
-  client: SkyvernClient;
-  ingest: Ingest;
-  addresses: Addresses;
-  scope: "mine" | "all";
+export interface ConfirmDeps extends Pick<ReconcileDeps, "client" | "ingest" | "addresses" | "scope"> {
   now: Runtime["now"];
 }
 

@@ -1,11 +1,8 @@
+import type { ReceiveDeps } from "../receive/receive.ts";
 import { isJsonObject, type JsonObject } from "../platform/json.ts";
-import type { Log } from "../platform/log.ts";
-import type { Metrics } from "../telemetry/metrics.ts";
 import type { Source } from "../domain/run.ts";
-import type { Runtime } from "../platform/runtime.ts";
 import { asInWebhooks } from "../skyvern/webhook-numbers.ts";
 import type { Accepted } from "../store/contract/receipts.ts";
-import type { Trace } from "../telemetry/trace.ts";
 import type { Intake } from "../receive/intake.ts";
 import { receiptFields, traceReceipt } from "../receive/receipt-log.ts";
 import type { Addresses } from "../receive/own-addresses.ts";
@@ -22,16 +19,9 @@ export interface Origin {
   endedAt?: number | null;
 }
 
-export interface IngestDeps {
+export interface IngestDeps extends Pick<ReceiveDeps, "runtime" | "log" | "metrics" | "trace" | "nudge"> {
   intake: Pick<Intake, "answer">;
   addresses: Pick<Addresses, "channelOf">;
-  runtime: Pick<Runtime, "now">;
-  log: Log;
-  metrics: Metrics;
-  /** Null or absent when no traces are collected. */
-  trace?: Trace;
-  /** Called when deliveries were queued. */
-  nudge(): void;
 }
 
 /**

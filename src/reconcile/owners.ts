@@ -2,11 +2,9 @@
  * Whose a run is, asked of Skyvern: it shows a run to the keys of its organization alone. Receipts of an organization
  * that did not speak for the run so far wait for that.
  */
+import type { RereadDeps } from "../receive/reread.ts";
 import type { JsonObject } from "../platform/json.ts";
-import type { Log } from "../platform/log.ts";
 import type { Organization } from "../domain/run.ts";
-import type { Runtime } from "../platform/runtime.ts";
-import type { Intake } from "../receive/intake.ts";
 import type { SkyvernClient } from "../skyvern/client.ts";
 import type { SkyvernFault } from "../skyvern/api-call.ts";
 import type { ReceiptStore } from "../store/contract/receipts.ts";
@@ -53,14 +51,9 @@ export async function askEachKey(
   return { answers, fault };
 }
 
-export interface OwnersDeps {
+export interface OwnersDeps extends Omit<RereadDeps, "store"> {
   store: Pick<ReceiptStore, "receipts" | "body">;
-  intake: Pick<Intake, "reread">;
   client: SkyvernClient;
-  /** The organization of a key, by the key's name. */
-  organizationOf(keyName: string | null): Organization;
-  runtime: Pick<Runtime, "now">;
-  log: Log;
   /** Called when deliveries may have been queued. */
   nudge(): void;
 }

@@ -47,6 +47,7 @@ export interface CallContext extends Outbound {
   sleep: Runtime["sleep"];
   now: Runtime["now"];
   random: Runtime["random"];
+  /** The time for each try. */
   timeoutMs: number;
 }
 

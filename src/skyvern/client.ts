@@ -5,7 +5,7 @@
 import { z } from "zod";
 import { isJsonObject, toNumber, type Json, type JsonObject } from "../platform/json.ts";
 import type { Outbound } from "../net/http-client.ts";
-import { systemRuntime, type Runtime } from "../platform/runtime.ts";
+import { systemRuntime } from "../platform/runtime.ts";
 import {
   callJson,
   openStream,
@@ -211,16 +211,12 @@ export interface KeyClient {
   client: SkyvernClient;
 }
 
-export interface SkyvernClientOptions extends Outbound {
+export interface SkyvernClientOptions
+  extends Outbound, Partial<Pick<CallContext, "sleep" | "now" | "random" | "timeoutMs">> {
   /** Such as `https://api.skyvern.com`; a path is kept. */
   baseUrl: string;
   /** At least one key; the first is used unless {@link SkyvernClient.with} chooses another. */
   keys: readonly SkyvernKey[];
-  sleep?: Runtime["sleep"];
-  now?: Runtime["now"];
-  random?: Runtime["random"];
-  /** The time for each try, ms. Default 30,000. */
-  timeoutMs?: number;
 }
 
 const DEFAULT_TIMEOUT_MS = 30_000;

@@ -5,6 +5,17 @@ import { toHref, type Query, type QueryFault } from "./query.ts";
 import { line } from "./text.ts";
 import type { Html, Part } from "./markup.ts";
 
+/** What a list shows, whatever it lists. */
+export interface ListView<Name extends string> {
+  query: Query<Name>;
+  faults: readonly QueryFault[];
+  /** Where the next page begins; null on the last page. */
+  older: NonNullable<Page["after"]> | null;
+  sinks: readonly { name: string }[];
+  /** The id of the last change that the rows show. */
+  event: string;
+}
+
 /** The title of a page, which says when the page follows along. */
 export const liveHead = (title: string, isLive = true): Html =>
   html`<div class="head with-live">
@@ -39,7 +50,7 @@ export const instantField = (name: "since" | "until", label: string, value: stri
 export const pager = <Name extends string>(
   path: string,
   query: Query<Name>,
-  older: NonNullable<Page["after"]> | null,
+  older: ListView<Name>["older"],
   more: Part = "",
 ): Html =>
   html`<nav class="pager" aria-label="Pages">

@@ -1,18 +1,13 @@
 /** Checks where Skyvern's workflows send their webhooks, unless a run names another address. */
+import type { SkyvernCheckDeps } from "./skyvern.ts";
 import type { Config } from "../../config/config.ts";
-import type { Outbound } from "../../net/http-client.ts";
-import type { Runtime } from "../../platform/runtime.ts";
 import { createAddresses } from "../../receive/own-addresses.ts";
 import { createSkyvernClient } from "../../skyvern/client.ts";
 import { plural } from "../../platform/amounts.ts";
 import { about, ok, warning, type Finding } from "./finding.ts";
 
-export interface WorkflowCheckDeps {
+export interface WorkflowCheckDeps extends Omit<SkyvernCheckDeps, "config" | "addressKey"> {
   config: Pick<Config, "keys" | "baseUrl" | "publicUrl" | "reconcile">;
-  /** The guarded clients. */
-  outbound: Outbound;
-  runtime: Runtime;
-  signal: AbortSignal;
 }
 
 const TIMEOUT_MS = 10_000;

@@ -29,18 +29,10 @@ const ARTIFACT_TYPES = [
   "visible_elements_tree",
 ];
 
-export interface SkyvernState {
+export interface SkyvernState extends Required<Omit<StandInSkyvernOptions, "keys" | keyof Runtime>> {
   url: string;
   keys: { key: string; organization: string }[];
-  storage: "cloud" | "local";
-  signedUrls: "ok" | "missing" | "unconfigured";
-  artifactTypes: readonly string[];
-  more: NonNullable<StandInSkyvernOptions["more"]>;
   runtime: Pick<Runtime, "now" | "random" | "sleep">;
-  backoffMs: number;
-  webhookTimeoutMs: number;
-  onCall: (call: StandInCall) => void;
-  intercept: NonNullable<StandInSkyvernOptions["intercept"]>;
   runs: Map<string, StandInRun>;
   calls: StandInCall[];
 }

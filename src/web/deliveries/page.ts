@@ -1,7 +1,6 @@
 /** The list of deliveries, mostly used for dead deliveries. */
 import { html } from "hono/html";
 import { DELIVERY_STATES, type Circuit, type Delivery } from "../../domain/run.ts";
-import type { Page } from "../../store/contract/runs.ts";
 import {
   badge,
   buttonForm,
@@ -15,25 +14,29 @@ import {
   type Html,
   type Part,
 } from "../markup.ts";
-import { toHref, toggled, type DeliveryFilterName, type QueryFault, type Query } from "../query.ts";
-import { chip, emptyCard, faultList, instantField, listTable, liveHead, newItems, pager } from "../list-parts.ts";
+import { toHref, toggled, type DeliveryFilterName, type Query } from "../query.ts";
+import {
+  chip,
+  emptyCard,
+  faultList,
+  instantField,
+  listTable,
+  liveHead,
+  newItems,
+  pager,
+  type ListView,
+} from "../list-parts.ts";
 import type { Session } from "../login/session.ts";
 import { plural } from "../../platform/amounts.ts";
 import { block, line } from "../text.ts";
 import { stateTime } from "../delivery-badges.ts";
 
-export interface DeliveriesView {
+export interface DeliveriesView extends ListView<DeliveryFilterName> {
   rows: readonly Delivery[];
-  query: Query<DeliveryFilterName>;
-  faults: readonly QueryFault[];
-  older: NonNullable<Page["after"]> | null;
-  sinks: readonly { name: string }[];
   /** By sink. */
   circuits: ReadonlyMap<string, Circuit>;
   session: Session;
   queued: number | null;
-  /** The id of the last change that the rows show. */
-  event: string;
 }
 
 const PATH = "/deliveries";

@@ -1,11 +1,11 @@
 /** The list of runs. */
 import { html } from "hono/html";
-import { chip, faultList, instantField, listTable, liveHead, newItems, pager } from "../list-parts.ts";
+import { chip, faultList, instantField, listTable, liveHead, newItems, pager, type ListView } from "../list-parts.ts";
 import { typeName } from "../../domain/block.ts";
 import { DELIVERY_STATES, TERMINAL_STATUSES } from "../../domain/run.ts";
 import { duration } from "../../sinks/content.ts";
 import { plainReason } from "../../sinks/plain-reason.ts";
-import type { Page, RunListItem } from "../../store/contract/runs.ts";
+import type { RunListItem } from "../../store/contract/runs.ts";
 import { runsChart, type RunsChart } from "../charts.ts";
 import {
   follow,
@@ -19,21 +19,14 @@ import {
   type Html,
   type Part,
 } from "../markup.ts";
-import { toHref, parseInstant, toggled, type QueryFault, type Query, type RunFilterName } from "../query.ts";
+import { toHref, parseInstant, toggled, type Query, type RunFilterName } from "../query.ts";
 import { line } from "../text.ts";
 import { ticks } from "../delivery-badges.ts";
 
-export interface RunsView {
+export interface RunsView extends ListView<RunFilterName> {
   rows: readonly RunListItem[];
-  query: Query<RunFilterName>;
-  faults: readonly QueryFault[];
-  /** Where the next page begins; null on the last page. */
-  older: NonNullable<Page["after"]> | null;
-  sinks: readonly { name: string }[];
   /** Null when the chart would not match the runs below. */
   chart: Pick<RunsChart, "window" | "runs"> | null;
-  /** The id of the last change that the rows show. */
-  event: string;
   /** The webhook address, shown on the very first page. */
   webhookUrl: string;
 }
