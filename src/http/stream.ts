@@ -4,6 +4,15 @@ import type { Context } from "hono";
 import type { ArtifactKey } from "../domain/run.ts";
 import type { Log } from "../platform/log.ts";
 
+/** The headers of server-sent events. */
+export const EVENT_STREAM = {
+  "content-type": "text/event-stream",
+  // The connection closes with the stream, so that a stopping relay need not wait for it.
+  connection: "close",
+  // nginx would otherwise buffer the events.
+  "x-accel-buffering": "no",
+};
+
 /**
  * A body that yields `pieces` when the reader can take more. When the reader leaves, or `signal` aborts, the signal
  * that `pieces` got aborts too and nothing more is requested from it.

@@ -7,7 +7,7 @@
  * is asked for long after. Counts of existing rows (`delivery_counts`: backlog, dead), and counts that are compared
  * with such rows (`listed_run_counts`: coverage), shrink with them.
  */
-import { sql } from "kysely";
+import { sql, type SelectQueryBuilder } from "kysely";
 import { discard } from "./archive.ts";
 import type { Write, WriteTransaction } from "./grouped.ts";
 import type { Database } from "./database.ts";
@@ -59,14 +59,9 @@ async function pruneRuns({ tx, rows, ledger }: MayChange, step: PruneStep): Prom
   return { removed: due.length, next };
 }
 
-function oldestRuns(tx: Db, { before, after, limit }: PruneStep) {
-  const rows = tx.selectFrom("runs").select(["run_id", "received_at"]).where("received_at", "<", before);
-  return rows
-    .where(beyond("received_at", "run_id", after))
-    .orderBy("received_at")
-    .orderBy("run_id")
-    .limit(limit)
-    .execute();
+function oldestRuns(tx: Db, step: PruneStep) {
+  const rows = tx.selectFrom("runs").select(["run_id", "received_at"]).where("received_at", "<", step.before);
+  return oldest(rows, ["received_at", "run_id"], step);
 }
 
 /** The first of these runs whose rows together fit into one transaction; at least one. */
@@ -132,12 +127,19 @@ async function removeDeliveries(
   }
 }
 
-/** The place where a step ended, and the condition for rows beyond it. */
+/** The place where a step ended. */
 const formatPlace = (at: number, id: string): string => JSON.stringify([at, id]);
-function beyond(at: string, id: string, place: string | null) {
-  if (place === null) return sql<boolean>`1 = 1`;
-  const [time, last] = JSON.parse(place) as [number, string];
-  return sql<boolean>`(${sql.ref(at)}, ${sql.ref(id)}) > (${time}, ${last})`;
+
+/** The first of these rows beyond a place, by time and id. */
+function oldest<DB, Table extends keyof DB, Row>(
+  rows: SelectQueryBuilder<DB, Table, Row>,
+  [at, id]: [at: string, id: string],
+  { after, limit }: Pick<PruneStep, "after" | "limit">,
+) {
+  const ordered = rows.orderBy(sql.ref(at)).orderBy(sql.ref(id)).limit(limit);
+  if (after === null) return ordered.execute();
+  const [time, last] = JSON.parse(after) as [number, string];
+  return ordered.where(sql<boolean>`(${sql.ref(at)}, ${sql.ref(id)}) > (${time}, ${last})`).execute();
 }
 
 const idOf = <Id>({ id }: { id: Id }): Id => id;
@@ -195,14 +197,8 @@ async function bodiesPrunedTo(tx: Db, hold: readonly string[]): Promise<string> 
 
 async function pruneUnrecognized({ tx, ledger }: MayChange, { before, after, limit }: PruneStep): Promise<Pruned> {
   const rows = tx.selectFrom("receipts").select(["id", "received_at"]).where("run_id", "is", null);
-  const due = await rows
-    .where(beyond("received_at", "id", after))
-    .where("received_at", "<", before)
-    .where("last_received_at", "<", before)
-    .orderBy("received_at")
-    .orderBy("id")
-    .limit(limit)
-    .execute();
+  const old = rows.where("received_at", "<", before).where("last_received_at", "<", before);
+  const due = await oldest(old, ["received_at", "id"], { after, limit });
   const ids = due.map(idOf);
   const last = due.at(-1);
   if (ledger && ids.length > 0) {
@@ -216,12 +212,7 @@ async function pruneUnrecognized({ tx, ledger }: MayChange, { before, after, lim
 /** Deliveries of sink tests. Deliveries of runs are removed with their runs. */
 async function pruneTests({ tx, ledger }: MayChange, { before, after, limit }: PruneStep): Promise<Pruned> {
   const rows = tx.selectFrom("deliveries").select(["id", "cause", "created_at"]).where("created_at", "<", before);
-  const looked = await rows
-    .where(beyond("created_at", "id", after))
-    .orderBy("created_at")
-    .orderBy("id")
-    .limit(limit)
-    .execute();
+  const looked = await oldest(rows, ["created_at", "id"], { after, limit });
   const due = looked.filter(({ cause }) => cause === "test").map(idOf);
   if (ledger) await removeDeliveries({ tx, ledger }, due);
   const last = looked.at(-1);
@@ -239,12 +230,7 @@ async function pruneListedRuns({ tx, ledger }: MayChange, { before, after, limit
     .select(["run_id", "created_at"])
     .where(sql<boolean>`targets_this_relay = ${sql.lit(mine)}`)
     .where("created_at", "<", before);
-  const looked = await rows
-    .where(beyond("created_at", "run_id", from))
-    .orderBy("created_at")
-    .orderBy("run_id")
-    .limit(limit)
-    .execute();
+  const looked = await oldest(rows, ["created_at", "run_id"], { after: from, limit });
   const due = looked.filter(({ run_id }) => !held.has(run_id));
   if (ledger && due.length > 0) {
     const ids = due.map(({ run_id }) => run_id);

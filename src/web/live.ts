@@ -4,7 +4,7 @@
  */
 import { getCookie } from "hono/cookie";
 import { followChanges } from "../store/history/follow.ts";
-import { toStream, StreamPlaces } from "../http/stream.ts";
+import { EVENT_STREAM, toStream, StreamPlaces } from "../http/stream.ts";
 import { HEADERS } from "./layout.ts";
 import type { PageContext, WebDeps } from "./page-context.ts";
 
@@ -28,14 +28,7 @@ export function mountLive({ web, deps, reading, sessions, cookieName }: PageCont
     const isOver = async () => (await sessions.read(cookie)) === null;
     const pieces = (signal: AbortSignal) => places.take(changeTexts(deps, { after, run, signal, isOver }));
     const ends = AbortSignal.any([deps.stopping, c.req.raw.signal, AbortSignal.timeout(LIFE_MS)]);
-    return c.body(toStream(pieces, ends), 200, {
-      ...HEADERS,
-      "content-type": "text/event-stream",
-      // The connection closes with the stream, so that a stopping relay need not wait for it.
-      connection: "close",
-      // nginx would otherwise buffer the events.
-      "x-accel-buffering": "no",
-    });
+    return c.body(toStream(pieces, ends), 200, { ...HEADERS, ...EVENT_STREAM });
   });
 }
 

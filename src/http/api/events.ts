@@ -11,7 +11,7 @@ import type { RunStore } from "../../store/contract/runs.ts";
 import { badParameter, deliveryJson, problemAnswer, rowToReport, guarded } from "./schemas.ts";
 import { problem } from "../problem.ts";
 import { followChanges } from "../../store/history/follow.ts";
-import { toStream, StreamPlaces } from "../stream.ts";
+import { EVENT_STREAM, toStream, StreamPlaces } from "../stream.ts";
 
 export interface EventsDeps {
   store: Pick<RunStore, "changes" | "lastChange" | "run"> & Pick<DeliveryStore, "delivery">;
@@ -94,12 +94,8 @@ export function mountEvents(app: OpenAPIHono, deps: EventsDeps): void {
     const after = c.req.valid("header")["last-event-id"] ?? c.req.valid("query").last_event_id ?? null;
     const pieces = (signal: AbortSignal) => places.take(eventTexts(deps, after, signal));
     return c.body(toStream(pieces, AbortSignal.any([deps.stopping, c.req.raw.signal])), 200, {
-      "content-type": "text/event-stream",
+      ...EVENT_STREAM,
       "cache-control": "no-store",
-      // The connection closes with the stream, so that a stopping relay need not wait for it.
-      connection: "close",
-      // nginx would otherwise buffer the events.
-      "x-accel-buffering": "no",
     });
   });
 }

@@ -147,10 +147,7 @@ function resolveSpan(query: z.output<typeof StatsQuery>, now: number): TimeSpan 
 }
 
 /** Own properties only, because a status may be any text. */
-const toCounts = (rows: readonly { status: string; count: number }[]): Record<string, number> =>
-  Object.fromEntries(rows.map(({ status, count }) => [status, count]));
-
-function sumRuns(runs: Statistics["runs"]): Record<string, number> {
+function sumRuns(runs: readonly { status: string; count: number }[]): Record<string, number> {
   const totals = new Map<string, number>();
   for (const { status, count } of runs) totals.set(status, (totals.get(status) ?? 0) + count);
   return Object.fromEntries(totals);
@@ -161,7 +158,7 @@ function buildBuckets({ bucket, since, until }: TimeSpan, runs: Statistics["runs
   const length = (until - since) / GRAIN_MS[bucket];
   return Array.from({ length }, (_none, i) => {
     const start = since + i * GRAIN_MS[bucket];
-    return { start: isoTime(start), counts: toCounts(byStart.get(start) ?? []) };
+    return { start: isoTime(start), counts: sumRuns(byStart.get(start) ?? []) };
   });
 }
 
