@@ -27,6 +27,13 @@ export interface SlackFault {
 }
 
 export interface SlackOptions extends Omit<plain.SlackOptions, "intercept"> {
+  /**
+   * Messages a channel takes per second before 429; none: no limit. {@link
+   * https://docs.slack.dev/apis/web-api/rate-limits}
+   */
+  messagesPerSecond?: number;
+  /** The burst that may come at once. Default 1. */
+  burst?: number;
   /** A fault for this call when none was ordered, for random faults. */
   faultOf?: (call: plain.SlackStandInCall) => SlackFault | undefined;
 }
@@ -36,13 +43,24 @@ export interface SlackStandIn extends plain.SlackStandIn {
   faults: SlackFault[];
 }
 
-export async function startSlack({ faultOf, ...options }: SlackOptions = {}): Promise<SlackStandIn> {
+export async function startSlack({
+  faultOf,
+  messagesPerSecond,
+  burst = 1,
+  ...options
+}: SlackOptions = {}): Promise<SlackStandIn> {
   const faults: SlackFault[] = [];
+  const waitFor = messagesPerSecond === undefined ? () => 0 : createPace(1000 / messagesPerSecond, burst, options.now);
   const standIn = await plain.startSlack({
     ...options,
     intercept: (call, { request, response, isWebhook, act }) => {
       const fault = faultFor(call, faults) ?? faultOf?.(call);
-      if (fault === undefined) return false;
+      if (fault === undefined) {
+        const isMessage = isWebhook || call.method === "chat.postMessage";
+        const retryAfter = isMessage ? waitFor(String(call.args["channel"])) : 0;
+        if (retryAfter > 0) fail(response, { retryAfter }, isWebhook);
+        return retryAfter > 0;
+      }
       if (fault.drop) request.socket.destroy();
       else if (fault.hangAfterSuccess) act();
       else if (fault.resetAfterSuccess) {
@@ -53,6 +71,19 @@ export async function startSlack({ faultOf, ...options }: SlackOptions = {}): Pr
     },
   });
   return { ...standIn, faults };
+}
+
+/** Seconds until a channel takes another message; 0: now, and it counts. */
+function createPace(eachMs: number, burst: number, now = Date.now): (channel: string) => number {
+  /** When each channel's allowance was last full, in epoch milliseconds of messages to come. */
+  const paidUntil = new Map<string, number>();
+  return (channel) => {
+    const paid = Math.max(paidUntil.get(channel) ?? 0, now());
+    const wait = paid - (now() + eachMs * (burst - 1));
+    if (wait > 0) return Math.max(1, Math.ceil(wait / 1000));
+    paidUntil.set(channel, paid + eachMs);
+    return 0;
+  };
 }
 
 function faultFor(call: plain.SlackStandInCall, faults: SlackFault[]): SlackFault | undefined {

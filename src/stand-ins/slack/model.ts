@@ -61,13 +61,6 @@ export interface SlackOptions {
   channels?: SlackChannel[];
   /** The token's scopes. Default: post, upload files, read channels and their history. */
   scopes?: string[];
-  /**
-   * Messages a channel takes per second before 429; none: no limit. {@link
-   * https://docs.slack.dev/apis/web-api/rate-limits}
-   */
-  messagesPerSecond?: number;
-  /** The burst that may come at once. Default 1. */
-  burst?: number;
   /** How many messages that show a file are refused until Slack has processed it. Default 0. */
   filesLookedAtAfter?: number;
   /** Called with each call before it has an effect. True: the call was answered, or never will be. */
