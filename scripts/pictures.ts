@@ -66,7 +66,7 @@ function toldByStandIn({ name, id, run }: FixtureRun): ToldRun {
     runType: typeof payload["run_type"] === "string" ? payload["run_type"] : "legacy",
     tell: ({ url, skyvern }) => {
       skyvern.addRun(run);
-      return skyvern.sendWebhook(payload, `${url}/webhook`, KEY);
+      return skyvern.sendWebhook(payload, { url: `${url}/webhook`, key: KEY });
     },
   };
 }
@@ -117,8 +117,8 @@ async function drawReadme(browser: Browser): Promise<void> {
     skyvern.addRun(aFailedRun(skyvern.url, portal));
     const relay = await createRelay(loaded.config, systemRuntime(), silentLog);
     const { port } = await relay.start();
-    const { delivered } = await skyvern.sendWebhook(RUN, `http://127.0.0.1:${port}/webhook`, KEY);
-    if (!delivered) throw new Error("the relay did not take the webhook");
+    const { status } = await skyvern.sendWebhook(RUN, { url: `http://127.0.0.1:${port}/webhook`, key: KEY });
+    if (status !== 200) throw new Error("the relay did not take the webhook");
     for (const end = Date.now() + 60_000; slack.messages().length === 0;) {
       if (Date.now() > end) throw new Error("Slack was told nothing");
       await new Promise((later) => setTimeout(later, 100));

@@ -100,11 +100,8 @@ async function send(samples: readonly Sample[], skyvern: StandInSkyvern, url: st
     const results: string[] = [];
     for (const payload of payloads) {
       skyvern.addRun({ payload });
-      const result = await skyvern.sendWebhook(runId, url, SKYVERN_KEY);
-      const answer = result.attempts.at(-1);
-      results.push(
-        answer?.status === 200 ? (JSON.parse(answer.body) as { result: string }).result : String(answer?.status),
-      );
+      const { status, body } = await skyvern.sendWebhook(runId, { url, key: SKYVERN_KEY });
+      results.push(status === 200 ? (JSON.parse(body) as { result: string }).result : String(status));
     }
     answers.set(runId, results.join(", "));
   }

@@ -20,7 +20,7 @@ export type {
   StandInAnswer,
   StandInExchange,
   StandInCall,
-  WebhookResult,
+  WebhookAnswer,
   StandInSkyvern,
   StandInSkyvernOptions,
 } from "./skyvern/model.ts";
@@ -40,7 +40,7 @@ export async function startSkyvern(options: StandInSkyvernOptions): Promise<Stan
     runs: state.runs,
     calls: state.calls,
     addRun: (run) => void state.runs.set(idOf(run), run),
-    sendWebhook: async (what, url, key) => sendWebhook(state, toBody(state, what), url, key),
+    sendWebhook: async (what, order) => sendWebhook(state, toBody(state, what), order),
     close,
   };
 }

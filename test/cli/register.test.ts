@@ -5,8 +5,8 @@ import { parseChoice } from "../../src/cli/register/choose.ts";
 import type { JsonObject } from "../../src/platform/json.ts";
 import { openDatabase } from "../../src/store/open.ts";
 import { migrate } from "../../src/store/schema/migrate.ts";
-import { type StandInCall, type StandInSkyvernOptions } from "../../src/stand-ins/skyvern.ts";
-import { startSkyvern, type StandInSkyvern } from "../support/skyvern.ts";
+import { type StandInCall } from "../../src/stand-ins/skyvern.ts";
+import { startSkyvern, type StandInSkyvernOptions, type StandInSkyvern } from "../support/skyvern.ts";
 import { aFolder } from "../support/app.ts";
 import { skyvernWorkflows, type SkyvernWorkflowsOptions } from "../support/skyvern-workflows.ts";
 

@@ -4,8 +4,8 @@ import http from "node:http";
 import type { AddressInfo } from "node:net";
 import { inflateSync } from "node:zlib";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { TINY_PNG, TINY_WEBM, type StandInSkyvernOptions } from "../../src/stand-ins/skyvern.ts";
-import { startSkyvern, type StandInSkyvern } from "../support/skyvern.ts";
+import { TINY_PNG, TINY_WEBM } from "../../src/stand-ins/skyvern.ts";
+import { startSkyvern, type StandInSkyvernOptions, type StandInSkyvern } from "../support/skyvern.ts";
 import { isJsonObject, parseJson, type JsonObject } from "../../src/platform/json.ts";
 
 const KEY = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJvXzEifQ.test-key";

@@ -112,7 +112,7 @@ export function signedUrl(state: SkyvernState, runs: StandInRun[], id: string): 
   if (state.signedUrls === "missing") return detail(404, "Not Found");
   if (state.signedUrls === "unconfigured") return detail(503, "Artifact URL signing is not configured");
   if (!findArtifact(runs, id)) return detail(404, `Artifact not found ${id}`);
-  const expiry = Math.floor((state.runtime.now() + SIGNED_URL_LIFE_MS) / 1000);
+  const expiry = Math.floor((state.now() + SIGNED_URL_LIFE_MS) / 1000);
   return json(200, { artifact_id: id, signed_url: contentUrl(state, id, expiry), expires_at: expiry });
 }
 
@@ -134,7 +134,7 @@ const contentUrl = ({ url }: SkyvernState, id: string, expiry: number): string =
 function artifactUrl(state: SkyvernState, run: StandInRun, artifact: StandInArtifact): string {
   if (state.storage === "local") return artifact.uri ?? fileUrl(run, artifact);
   const life = /^(screenshot|recording|session_replay)/.test(artifact.artifact_type) ? HOUR : 12 * HOUR;
-  return contentUrl(state, artifact.artifact_id, Math.floor((state.runtime.now() + life) / 1000));
+  return contentUrl(state, artifact.artifact_id, Math.floor((state.now() + life) / 1000));
 }
 
 function fileUrl(run: StandInRun, { artifact_id, artifact_type, filename }: StandInArtifact): string {

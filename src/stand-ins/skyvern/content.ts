@@ -24,7 +24,7 @@ function isSigned(state: SkyvernState, id: string, query: URLSearchParams): bool
   const expiry = Number(query.get("expiry"));
   const given = Buffer.from(query.get("sig") ?? "");
   const right = Buffer.from(sign(id, expiry));
-  return given.length === right.length && timingSafeEqual(given, right) && expiry * 1000 > state.runtime.now();
+  return given.length === right.length && timingSafeEqual(given, right) && expiry * 1000 > state.now();
 }
 
 /** The content type follows the kind of artifact, not its bytes (contract §4). */

@@ -62,12 +62,22 @@ export interface StandInExchange {
   answer: () => StandInAnswer;
 }
 
-export interface WebhookResult {
-  delivered: boolean;
-  /** In order; `status` is null when no answer came, `error` says why then. */
-  attempts: { status: number | null; body: string; error: string | null }[];
-  /** What Skyvern would store as the run's `webhook_failure_reason`. */
-  failureReason: string | null;
+/** What the receiver of a webhook answered; `status` is null when no answer came, `error` says why then. */
+export interface WebhookAnswer {
+  status: number | null;
+  body: string;
+  error: string | null;
+  headers: IncomingHttpHeaders;
+}
+
+export interface WebhookOrder {
+  url: string;
+  /** Signs it. */
+  key: string;
+  /** Whether the same is sent once more after this answer. Default: never. */
+  again?: (answer: WebhookAnswer) => boolean | Promise<boolean>;
+  /** Default: Skyvern's 30 000. */
+  timeoutMs?: number;
 }
 
 export interface StandInSkyvern {
@@ -75,11 +85,8 @@ export interface StandInSkyvern {
   readonly runs: Map<string, StandInRun>;
   readonly calls: StandInCall[];
   addRun(run: StandInRun): void;
-  /**
-   * POSTs like Skyvern: a run by its id, an object, or the exact bytes. It makes up to 3 attempts with one body,
-   * signature and timestamp; 403, 408, 425, 429, 5xx and network errors are retried, redirects are not followed.
-   */
-  sendWebhook(what: string | JsonObject | Uint8Array, url: string, key: string): Promise<WebhookResult>;
+  /** POSTs like Skyvern: a run by its id, an object, or the exact bytes. Redirects are not followed. */
+  sendWebhook(what: string | JsonObject | Uint8Array, order: WebhookOrder): Promise<WebhookAnswer>;
   close(): Promise<void>;
 }
 
@@ -98,12 +105,6 @@ export interface StandInSkyvernOptions {
    */
   more?: (call: StandInCall, body: string) => StandInAnswer | null;
   now?: Runtime["now"];
-  random?: Runtime["random"];
-  sleep?: Runtime["sleep"];
-  /** The wait between webhook attempts: 1000 in Skyvern, doubled before the third. */
-  backoffMs?: number;
-  /** The timeout of one webhook attempt: 30 000 in Skyvern. */
-  webhookTimeoutMs?: number;
   /** Called with each request before it is answered: its additions and changes are in the answer. */
   onCall?: (call: StandInCall) => void;
   /** Called with each request. True: it was answered, or never will be. */

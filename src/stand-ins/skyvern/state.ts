@@ -1,6 +1,5 @@
 /** The state of a running stand-in Skyvern, and the ids of its runs. */
 import type { Json } from "../../platform/json.ts";
-import { systemRuntime, type Runtime } from "../../platform/runtime.ts";
 import { DEFAULT_ORGANIZATION, type StandInRun, type StandInCall, type StandInSkyvernOptions } from "./model.ts";
 
 const ARTIFACT_TYPES = [
@@ -29,10 +28,9 @@ const ARTIFACT_TYPES = [
   "visible_elements_tree",
 ];
 
-export interface SkyvernState extends Required<Omit<StandInSkyvernOptions, "keys" | keyof Runtime>> {
+export interface SkyvernState extends Required<Omit<StandInSkyvernOptions, "keys">> {
   url: string;
   keys: { key: string; organization: string }[];
-  runtime: Pick<Runtime, "now" | "random" | "sleep">;
   runs: Map<string, StandInRun>;
   calls: StandInCall[];
 }
@@ -46,9 +44,7 @@ export function createState(options: StandInSkyvernOptions): SkyvernState {
     signedUrls: options.signedUrls ?? (storage === "cloud" ? "ok" : "unconfigured"),
     artifactTypes: options.artifactTypes ?? ARTIFACT_TYPES,
     more: options.more ?? (() => null),
-    runtime: { ...systemRuntime(), ...options },
-    backoffMs: options.backoffMs ?? 1000,
-    webhookTimeoutMs: options.webhookTimeoutMs ?? 30_000,
+    now: options.now ?? Date.now,
     onCall: options.onCall ?? (() => {}),
     intercept: options.intercept ?? (() => false),
     runs: new Map(),
