@@ -352,4 +352,4 @@ it("memory stays bounded while 40 bodies of 9 MB come in, refused ones and store
 
   const after = process.memoryUsage();
   expect(after.rss - before.rss).toBeLessThan(400 * MB);
-});
+}, 300_000);
