@@ -1,7 +1,6 @@
 /** What people see when more is known of a run, and when its outcome really changed. */
-import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { aFolder, anApp, type TestApp } from "../support/app.ts";
+import { anApp, type TestApp } from "../support/app.ts";
 import { corrections, topLevel } from "../support/at-skyvern.ts";
 import { at, toldOf, webhook } from "../support/orderings.ts";
 import { aRuntime } from "../support/runtime.ts";
@@ -182,28 +181,6 @@ routes:
     const { slack, smtp, arrive } = await aRelay();
     for (const body of [COMPLETED, CANCELED, AGAIN]) await arrive(body);
     expect([topLevel(slack).length, corrections(slack).length, smtp.messages.length]).toEqual([1, 2, 3]);
-  });
-
-  it("a sink that is of another kind by now corrects nothing that it told as the one before", async () => {
-    const env = { DATABASE_URL: `sqlite:${join(aFolder(), "relay.db")}` };
-    const runtime = aRuntime();
-    const before = await anApp(env, {
-      runtime,
-      standIns: ["slack"],
-      file: `sinks: { team: { kind: slack, token: "\${SLACK_BOT_TOKEN}", channel: C0123ABCD, api_url: "\${SLACK_API_URL}" } }`,
-    });
-    await before.webhook(COMPLETED);
-    await before.deliver();
-    await before.stop();
-    const relay = await anApp(env, {
-      runtime,
-      standIns: ["smtp"],
-      file: `sinks: { team: { kind: email, smtp: "\${SMTP_URL}", from: relay@example.com, to: [ap@example.com] } }`,
-    });
-    expect((await relay.webhook(CANCELED)).json()).toMatchObject({ result: "corrected" });
-    await relay.deliver();
-    expect(await deliveriesOf(relay, "team")).toEqual(["result delivered 1", "result delivered 2"]);
-    expect(relay.standIns.smtp.messages.map(({ raw }) => raw.includes("Correction"))).toEqual([false, false]);
   });
 
   it("a correction is canceled while the first message surely did not go out, and that message shows the new outcome", async () => {
