@@ -50,7 +50,8 @@ function decodeUtf8(path: string, bytes: Buffer): string {
   // What is not UTF-8 comes back from its text as other bytes.
   const again = Buffer.from(bytes.toString("utf8"));
   const end = isUtf8(bytes) ? bytes.indexOf(0) : again.findIndex((byte, i) => byte !== bytes[i]);
-  const before = bytes.subarray(0, end).toString("utf8");
+  // The bytes that stand for a wrong character may begin as the wrong ones do: a stream's decoder waits for the rest.
+  const before = new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes.subarray(0, end), { stream: true });
   const line = before.split("\n").length;
   const column = before.length - before.lastIndexOf("\n");
   const wide = bytes.includes(0) ? `, but UTF-${isMostlyNul(bytes) ? 32 : 16}` : "";

@@ -36,6 +36,7 @@ describe("relay.yaml that is not UTF-8", () => {
     ["UTF-32", utf32(`\uFEFF${text}`), "relay.yaml:1:1: it is not UTF-8, but UTF-32: save it as UTF-8"],
     ["UTF-32, big end first", utf32(`\uFEFF${text}`).swap32(), "relay.yaml:1:3: it is not UTF-8, but UTF-32"],
     ["UTF-32 without a mark", utf32("routes: []\n"), "relay.yaml:1:2: it is not UTF-8, but UTF-32"],
+    ["Windows-1252 with an ï", Buffer.from("# naïv\n", "latin1"), "relay.yaml:1:5: it is not UTF-8: save it as UTF-8"],
     [
       "broken in its third line",
       Buffer.concat([Buffer.from("# ä€🎉\n#\n# ü 東 "), Buffer.from([0xc3, 0x28, 0x0a])]),
