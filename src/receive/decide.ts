@@ -135,7 +135,9 @@ function decideSettled(deps: DecideDeps, settled: Settled, { known, isUsurped, n
     return { ...decision, cancel: untried(known), ...waiting };
   }
   if (deps.archives && settled.verdict !== "duplicate") decision.archiveAt = archiveAt(run, now);
-  const isNew = isUntold || settled.verdict === "accepted" || settled.verdict === "corrected";
+  // The run attempt that came after all canceled what had not gone out, so its end is new to some sinks even if alike.
+  const wentOn = known?.state.ended !== undefined;
+  const isNew = isUntold || wentOn || settled.verdict === "accepted" || settled.verdict === "corrected";
   if (!isNew)
     return settled.verdict === "updated"
       ? { ...decision, deliveries: [...events, ...planUpdates(deps, known)] }
@@ -237,6 +239,9 @@ const archiveAt = ({ run_type }: Run, now: number): number => now + (run_type ==
 
 // --- deliveries -----------------------------------------------------------------------------------------------------
 
+/** A run's state is stored with each of its receipts. */
+const MAX_REPLACED = 20;
+
 /** The replaced outcomes of a run, after a decision. What a usurper said is none that could be true again. */
 function listReplaced(
   { verdict }: Settled,
@@ -246,7 +251,11 @@ function listReplaced(
   const { replaced = [], revision } = known.state;
   if (isUsurped) return [[revision, ""]];
   const was = outcomeOf(known.state);
-  return verdict === "corrected" && was !== null ? [...replaced, [revision, was]] : replaced;
+  if (verdict !== "corrected" || was === null) return replaced;
+  const all = [...replaced, [revision, was] as const];
+  // What was told before the oldest that is kept counts as another outcome.
+  const [, ...newest] = all;
+  return all.length <= MAX_REPLACED ? all : newest.map(([last, status], i) => [last, i === 0 ? "" : status]);
 }
 
 /**
@@ -259,7 +268,8 @@ function planOutcome(deps: DecideDeps, known: Known | null, state: RunState, rou
   const deliveries = deps.sinks.flatMap((sink) => {
     const last = toSink(known, sink).findLast(({ id }) => !canceled.has(id));
     if (last === undefined) return routed.includes(sink.name) ? [newDelivery(deps, known, sink, "result")] : [];
-    const isTold = last.state === "delivered" && outcomeAt(state, last.revision) === state.run.status;
+    const isSure = last.state === "delivered" && last.maybe_sent !== 1;
+    const isTold = isSure && outcomeAt(state, last.revision) === state.run.status;
     if (!isTold) return [newDelivery(deps, known, sink, "correction")];
     return sink.updates ? [newDelivery(deps, known, sink, "update")] : [];
   });

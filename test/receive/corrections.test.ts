@@ -1,5 +1,9 @@
 /** What people see when more is known of a run, and when its outcome really changed. */
 import { describe, expect, it } from "vitest";
+import type { JsonObject } from "../../src/platform/json.ts";
+import { toIncomingRun, type DecideDeps } from "../../src/receive/decide.ts";
+import { readPayload } from "../../src/skyvern/payload.ts";
+import type { Decision, Known } from "../../src/store/contract/receipts.ts";
 import { anApp, type TestApp } from "../support/app.ts";
 import { corrections, topLevel } from "../support/at-skyvern.ts";
 import { at, toldOf, webhook } from "../support/orderings.ts";
@@ -280,5 +284,63 @@ routes:
       [false, "run.canceled"],
     ]);
     expect(messages).toHaveLength(1);
+  });
+});
+
+describe("what was told is not known for sure", () => {
+  const crm: Known["deliveries"][number] = {
+    id: "dlv_000000000000000000000001",
+    subject: "run",
+    revision: 1,
+    sink: "crm",
+    kind: "http",
+    state: "delivered",
+    attempts: 2,
+  };
+
+  /** Decides about one webhook after the other. A sink has the first outcome as the given delivery tells it. */
+  function decideAll(bodies: readonly string[], told = crm): Decision {
+    const runtime = aRuntime();
+    const deps = {
+      routes: [{ name: "all", when: {}, to: ["crm"] }],
+      sinks: [{ name: "crm", kind: "http", updates: false }],
+      organizations: [],
+      archives: false,
+      runtime,
+    } as unknown as DecideDeps;
+    let last: Decision | null = null;
+    for (const body of bodies) {
+      const parsed = readPayload(JSON.parse(body) as JsonObject);
+      if (!("payload" in parsed)) throw new Error("not a run");
+      const origin = {
+        source: "webhook",
+        organization: null,
+        channel: null,
+        query: null,
+        receivedAt: runtime.now(),
+      } as const;
+      const { decide } = toIncomingRun(deps, parsed.payload, origin, runtime.now());
+      last = decide(last && { state: last.state, deliveries: [told] });
+    }
+    return last!;
+  }
+  const causes = ({ deliveries }: Decision): string[] => deliveries.map(({ cause }) => cause);
+
+  it("a message whose earlier attempt lost its answer may have told the outcome between: it is corrected", () => {
+    const bodies = [COMPLETED, CANCELED, AGAIN];
+    expect(causes(decideAll(bodies))).toEqual([]);
+    expect(causes(decideAll(bodies, { ...crm, maybe_sent: 1 }))).toEqual(["correction"]);
+  });
+
+  it("a run whose outcome changes without end keeps few of the outcomes before, and corrects what was told long ago", () => {
+    const flips = Array.from({ length: 101 }, (_none, i) =>
+      webhook(i % 2 === 0 ? "task_v2.completed" : "task_v2.canceled", ID, at(i * 1_000)),
+    );
+    const last = decideAll(flips);
+    expect(last.verdict).toBe("corrected");
+    expect(last.state.replaced?.length).toBeLessThanOrEqual(20);
+    expect(causes(last)).toEqual(["correction"]);
+    const lately = { ...crm, revision: 99 };
+    expect(causes(decideAll(flips, lately))).toEqual([]);
   });
 });

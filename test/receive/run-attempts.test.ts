@@ -298,6 +298,22 @@ describe("a retry that never starts", () => {
     expect(header(relay)).toContain("Failed after 2 attempts");
     expect(header(relay)).toContain("HTTP 500 at attempt 2");
   });
+
+  it("a failure that nobody was told of before the retry started after all is told when that fails alike", async () => {
+    const { relay, runtime } = await aRelay();
+    relay.standIns.skyvern.addRun(PENDING);
+    await send(relay, PENDING);
+    for (let i = 0; i < 26; i += 1) {
+      runtime.advance(HOUR);
+      await relay.app.followUp();
+    }
+    expect(await send(relay, RUNNING)).toBe("stored");
+    await relay.deliver();
+    expect(told(relay)).toEqual(NOBODY);
+    expect(await send(relay, SPENT)).toBe("updated");
+    await relay.deliver();
+    expect(told(relay)).toEqual(once("run.failed"));
+  });
 });
 
 describe("genuine bodies of Skyvern 1.0.56", () => {

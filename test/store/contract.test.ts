@@ -100,8 +100,26 @@ describe.each(Object.entries(storesAsOpened))("%s", (_name, open) => {
       if (run) later.run = { id: run.id, decide: (seen) => ((known = seen?.deliveries), run.decide(seen)) };
       await store.accept([later]);
       expect(known).toEqual([
-        { id: "dlv_1", subject: "run", revision: 1, sink: "ops", kind: "slack", state: "sending", attempts: 1 },
-        { id: "dlv_2", subject: "run", revision: 1, sink: "mail", kind: "slack", state: "pending", attempts: 0 },
+        {
+          id: "dlv_1",
+          subject: "run",
+          revision: 1,
+          sink: "ops",
+          kind: "slack",
+          state: "sending",
+          attempts: 1,
+          maybe_sent: 0,
+        },
+        {
+          id: "dlv_2",
+          subject: "run",
+          revision: 1,
+          sink: "mail",
+          kind: "slack",
+          state: "pending",
+          attempts: 0,
+          maybe_sent: 0,
+        },
       ]);
       const states = (await store.deliveries({ runId: "tsk_1" }, { limit: 10 })).map(({ id, state }) => [id, state]);
       expect(Object.fromEntries(states)).toEqual({ dlv_1: "sending", dlv_2: "canceled" });

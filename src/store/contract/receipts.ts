@@ -64,7 +64,10 @@ export interface Known {
   deliveries: KnownDelivery[];
 }
 
-export type KnownDelivery = Pick<Delivery, "id" | "subject" | "revision" | "sink" | "kind" | "state" | "attempts">;
+/** `maybe_sent`: 1 when an attempt's answer was lost, so that the message may show another outcome than `revision`. */
+export type KnownDelivery = Pick<Delivery, "id" | "subject" | "revision" | "sink" | "kind" | "state" | "attempts"> & {
+  maybe_sent?: number;
+};
 
 export interface Decision {
   verdict: Verdict;

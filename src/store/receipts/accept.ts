@@ -189,7 +189,17 @@ class OpenRuns {
       const state = stateIn(block);
       open.set(run_id, { ...newRun(), before: state.run, seq, stateReceipt, known: { state, deliveries: [] } });
     }
-    const columns = ["id", "subject_id", "subject_kind", "revision", "sink", "kind", "state", "attempts"] as const;
+    const columns = [
+      "id",
+      "subject_id",
+      "subject_kind",
+      "revision",
+      "sink",
+      "kind",
+      "state",
+      "attempts",
+      "maybe_sent",
+    ] as const;
     const known = there.map(({ run_id }) => run_id);
     const deliveries = await rows.find("deliveries", columns, "subject_id", known, "id");
     for (const { subject_id, subject_kind: subject, ...delivery } of deliveries.toSorted((a, b) =>
