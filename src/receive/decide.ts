@@ -344,9 +344,14 @@ const newDelivery = (
 const ofRun = (known: Known | null): KnownDelivery[] =>
   (known?.deliveries ?? []).filter(({ subject }) => subject === "run");
 
-/** A sink that is of another kind by now cannot mend what it told as the other: it has told nothing. */
+/**
+ * A sink that is of another kind by now cannot mend what it told as the other: it has told nothing. What is pending
+ * goes out as the kind that the sink is now.
+ */
 const toSink = (known: Known | null, { name, kind }: SinkRef): KnownDelivery[] =>
-  ofRun(known).filter((one) => one.sink === name && one.kind === kind && one.state !== "canceled");
+  ofRun(known).filter(
+    (one) => one.sink === name && (one.kind === kind || one.state === "pending") && one.state !== "canceled",
+  );
 
 /** Ids of pending deliveries of the run that were never attempted. */
 const untried = (known: Known | null): string[] =>

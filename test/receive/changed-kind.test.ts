@@ -34,3 +34,28 @@ it("a sink that is of another kind by now corrects nothing that it told as the o
   ]);
   expect(relay.standIns.smtp.messages.map(({ raw }) => raw.includes("Correction"))).toEqual([false, false]);
 });
+
+it("what a sink could not deliver before its kind was changed goes out once", async () => {
+  const env = { DATABASE_URL: `sqlite:${join(aFolder(), "relay.db")}` };
+  const runtime = aRuntime();
+  const before = await anApp(env, {
+    runtime,
+    standIns: ["slack"],
+    file: `sinks: { team: { kind: slack, token: "\${SLACK_BOT_TOKEN}", channel: C0123ABCD, api_url: "\${SLACK_API_URL}" } }`,
+  });
+  const limited = { method: "chat.postMessage", status: 429, retryAfter: 1 };
+  before.standIns.slack.faults.push(limited, { ...limited });
+  await before.webhook(COMPLETED);
+  await before.deliver();
+  await before.stop();
+  const relay = await anApp(env, {
+    runtime,
+    standIns: ["smtp"],
+    file: `sinks: { team: { kind: email, smtp: "\${SMTP_URL}", from: relay@example.com, to: [ap@example.com] } }`,
+  });
+  await relay.webhook(CANCELED);
+  runtime.advance(3_600_000);
+  await relay.deliver();
+  const team = relay.standIns.smtp.messages.filter(({ raw }) => raw.includes("To: ap@example.com"));
+  expect(team.map(({ raw }) => /^Subject: .*/m.exec(raw)?.[0])).toEqual([expect.stringContaining("Canceled")]);
+});
