@@ -11,6 +11,7 @@ import { sql, type SelectQueryBuilder } from "kysely";
 import { discard } from "./archive.ts";
 import type { Write, WriteTransaction } from "./grouped.ts";
 import type { Database } from "./database.ts";
+import { newerThan } from "./history/find-runs.ts";
 import { dayOf } from "../platform/time.ts";
 import { saveSetting, setting } from "./key-values.ts";
 import { packBlock, stateIn, unpackBlock } from "./receipts/blocks.ts";
@@ -139,7 +140,7 @@ function oldest<DB, Table extends keyof DB, Row>(
   const ordered = rows.orderBy(sql.ref(at)).orderBy(sql.ref(id)).limit(limit);
   if (after === null) return ordered.execute();
   const [time, last] = JSON.parse(after) as [number, string];
-  return ordered.where(sql<boolean>`(${sql.ref(at)}, ${sql.ref(id)}) > (${time}, ${last})`).execute();
+  return ordered.where(newerThan(at, id, { at: time, id: last })).execute();
 }
 
 const idOf = <Id>({ id }: { id: Id }): Id => id;

@@ -9,7 +9,8 @@ const ID = "tsk_v2_1";
 const COMPLETED = webhook("task_v2.completed", ID, at(0));
 const CANCELED = webhook("task_v2.canceled", ID, at(5_000));
 
-it("a sink that is of another kind by now corrects nothing that it told as the one before", async () => {
+/** The relay whose sink `team` is Slack, and how to start the one where it is email, once the first has stopped. */
+async function aChangedKind() {
   const env = { DATABASE_URL: `sqlite:${join(aFolder(), "relay.db")}` };
   const runtime = aRuntime();
   const before = await anApp(env, {
@@ -17,14 +18,21 @@ it("a sink that is of another kind by now corrects nothing that it told as the o
     standIns: ["slack"],
     file: `sinks: { team: { kind: slack, token: "\${SLACK_BOT_TOKEN}", channel: C0123ABCD, api_url: "\${SLACK_API_URL}" } }`,
   });
+  const after = () =>
+    anApp(env, {
+      runtime,
+      standIns: ["smtp"],
+      file: `sinks: { team: { kind: email, smtp: "\${SMTP_URL}", from: relay@example.com, to: [ap@example.com] } }`,
+    });
+  return { runtime, before, after };
+}
+
+it("a sink that is of another kind by now corrects nothing that it told as the one before", async () => {
+  const { before, after } = await aChangedKind();
   await before.webhook(COMPLETED);
   await before.deliver();
   await before.stop();
-  const relay = await anApp(env, {
-    runtime,
-    standIns: ["smtp"],
-    file: `sinks: { team: { kind: email, smtp: "\${SMTP_URL}", from: relay@example.com, to: [ap@example.com] } }`,
-  });
+  const relay = await after();
   expect((await relay.webhook(CANCELED)).json()).toMatchObject({ result: "corrected" });
   await relay.deliver();
   const { deliveries } = await relay.read<{ deliveries: { sink: string }[] }>(`/v1/runs/${ID}`);
@@ -36,23 +44,13 @@ it("a sink that is of another kind by now corrects nothing that it told as the o
 });
 
 it("what a sink could not deliver before its kind was changed goes out once", async () => {
-  const env = { DATABASE_URL: `sqlite:${join(aFolder(), "relay.db")}` };
-  const runtime = aRuntime();
-  const before = await anApp(env, {
-    runtime,
-    standIns: ["slack"],
-    file: `sinks: { team: { kind: slack, token: "\${SLACK_BOT_TOKEN}", channel: C0123ABCD, api_url: "\${SLACK_API_URL}" } }`,
-  });
+  const { runtime, before, after } = await aChangedKind();
   const limited = { method: "chat.postMessage", status: 429, retryAfter: 1 };
   before.standIns.slack.faults.push(limited, { ...limited });
   await before.webhook(COMPLETED);
   await before.deliver();
   await before.stop();
-  const relay = await anApp(env, {
-    runtime,
-    standIns: ["smtp"],
-    file: `sinks: { team: { kind: email, smtp: "\${SMTP_URL}", from: relay@example.com, to: [ap@example.com] } }`,
-  });
+  const relay = await after();
   await relay.webhook(CANCELED);
   runtime.advance(3_600_000);
   await relay.deliver();

@@ -268,8 +268,8 @@ describe("a retry that never starts", () => {
     expect(reads(relay)).toBe(before);
   });
 
-  /** A relay that delivered the run as its first attempt ended. */
-  async function aRelayThatWaitedInVain() {
+  /** A relay that has queued the run as its first attempt ended. */
+  async function aRelayThatGaveUp() {
     const { relay, runtime } = await aRelay();
     relay.standIns.skyvern.addRun(PENDING);
     await send(relay, PENDING);
@@ -277,6 +277,12 @@ describe("a retry that never starts", () => {
       runtime.advance(HOUR);
       await relay.app.followUp();
     }
+    return relay;
+  }
+
+  /** A relay that delivered the run as its first attempt ended. */
+  async function aRelayThatWaitedInVain() {
+    const relay = await aRelayThatGaveUp();
     await relay.deliver();
     expect(told(relay)).toEqual(once("run.failed"));
     return relay;
@@ -300,13 +306,7 @@ describe("a retry that never starts", () => {
   });
 
   it("a failure that nobody was told of before the retry started after all is told when that fails alike", async () => {
-    const { relay, runtime } = await aRelay();
-    relay.standIns.skyvern.addRun(PENDING);
-    await send(relay, PENDING);
-    for (let i = 0; i < 26; i += 1) {
-      runtime.advance(HOUR);
-      await relay.app.followUp();
-    }
+    const relay = await aRelayThatGaveUp();
     expect(await send(relay, RUNNING)).toBe("stored");
     await relay.deliver();
     expect(told(relay)).toEqual(NOBODY);

@@ -420,5 +420,7 @@ export function deliveriesThat<O>(rows: SelectQueryBuilder<Tables, "deliveries",
 /** Newest first, the id decides between rows of one millisecond. */
 export const olderThan = (at: string, id: string, after: { at: number; id: string }) =>
   sql<boolean>`(${sql.ref(at)}, ${sql.ref(id)}) < (${after.at}, ${after.id})`;
+
+/** Oldest first, the id decides likewise. */
 export const newerThan = (at: string, id: string, after: { at: number; id: string }) =>
   sql<boolean>`(${sql.ref(at)}, ${sql.ref(id)}) > (${after.at}, ${after.id})`;
